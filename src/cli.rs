@@ -1,0 +1,1 @@
+//! What was typed. Touches no file, no environment, no cargo.

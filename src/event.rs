@@ -1,0 +1,345 @@
+//! Plain data that all rooms share: what comes in ([`Event`]), what is to be done ([`Action`]) and
+//! what is to be said ([`Report`]).
+//!
+//! Sources (files, build, server, signals, keys) make events; the supervisor turns events into
+//! actions; the effects perform them; the reporter prints reports. Nothing here does anything.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One round of building and running. Each build gets the next number, and the server that is
+/// started from it carries the same one, so that what a superseded round still says is told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// The generation after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a source has seen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Watched files changed, and a quiet time has passed since.
+    Changed(Vec<Change>),
+    /// A source has something to say that changes nothing (a limit, a fallback).
+    Notice(Notice),
+    /// What a build says.
+    Build(Generation, BuildEvent),
+    /// What a server says.
+    Server(Generation, ServerEvent),
+    /// The tool was signalled.
+    Signal(Signal),
+    /// The user asked for something.
+    Key(Key),
+    /// The time that [`deadline`](crate::supervisor) asked for has come.
+    Tick,
+}
+
+/// A watched path that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The absolute path.
+    pub path: PathBuf,
+    /// What the file is to the build.
+    pub kind: ChangeKind,
+    /// Whether the content differs from what was last seen there.
+    pub content: Content,
+}
+
+/// What a changed file is to the build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// Rust source: when the executable stays the same, the server has no need to restart.
+    Source,
+    /// `Cargo.toml`, `.cargo/config.toml`, `rust-toolchain.toml`: the entry, the path packages and
+    /// the watch set are read again.
+    Manifest,
+    /// `Cargo.lock`: like a manifest, but cargo writes it itself.
+    Lock,
+    /// Anything else (a template, a style sheet, a folder): the server restarts, also when the
+    /// executable stays the same.
+    Asset,
+}
+
+/// How a changed file's content compares with what was last seen there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// Other than last seen, never seen before, gone, or not a regular file.
+    New,
+    /// Byte for byte what was last seen.
+    Same,
+}
+
+/// Something a source noticed that the user should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// How bad it is.
+    pub level: Level,
+    /// A stable name for scripts, in kebab case: `watch-limit`, `watch-overflow`, …
+    pub code: &'static str,
+    /// What happened, in one sentence without a full stop.
+    pub text: String,
+    /// What the user can do about it.
+    pub help: Option<String>,
+}
+
+/// How bad a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Shown with `-v`.
+    Verbose,
+    /// Shown unless `-q`.
+    Note,
+    /// Always shown.
+    Warning,
+}
+
+/// What a build says. It ends with exactly one `Finished`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BuildEvent {
+    /// The manifests were read again, and what came of it is in force: `true` when entry, packages
+    /// or watch set are others than before.
+    Resolved { changed: bool },
+    /// Cargo is running.
+    Spawned { pid: u32 },
+    /// The compiler said something.
+    Diagnostic(Diagnostic),
+    /// Over.
+    Finished(BuildOutcome),
+}
+
+/// A message of the compiler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// `error`, `warning`, … as the compiler names it.
+    pub level: String,
+    /// The message without its place.
+    pub message: String,
+    /// As the compiler renders it for a terminal, with ANSI colours.
+    pub rendered: String,
+    /// The place: path as the compiler names it, line and column, both from 1.
+    pub place: Option<(String, usize, usize)>,
+}
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BuildOutcome {
+    /// There is an executable.
+    Succeeded(Artifact),
+    /// Cargo ended with this code (or by a signal); it has said why.
+    Failed(Exit),
+    /// It never came to building: a manifest does not parse, the entry is gone, cargo is missing.
+    Broken { message: String, help: Vec<String> },
+    /// It was cancelled, and nothing of it is left running.
+    Cancelled,
+}
+
+/// An executable that a build made (or found fresh).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Where cargo says that it lies.
+    pub executable: PathBuf,
+    /// What it is: equal identities are equal contents.
+    pub identity: Identity,
+    /// Cargo had nothing to do.
+    pub fresh: bool,
+    /// What build scripts set with `cargo::rustc-env`, and `OUT_DIR`: `cargo run` hands these on.
+    pub env: Vec<(String, String)>,
+    /// Folders of dynamic libraries that build scripts named with `cargo::rustc-link-search`.
+    pub library_paths: Vec<PathBuf>,
+}
+
+/// The content of an executable, as a hash, and the environment that its build scripts gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(pub u128);
+
+/// What a server says. After `Spawned` it ends with exactly one `Exited`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// It runs as this process, which leads a process group of the same number.
+    Spawned { pid: u32 },
+    /// It could not be started.
+    SpawnFailed { message: String },
+    /// The executable is no longer what the build left there; nothing was started.
+    Superseded,
+    /// It listens on addresses of its own. Said again when they change.
+    Listening(Vec<Endpoint>),
+    /// The process has ended, and what was left of its group has been killed.
+    Exited(Exit),
+}
+
+/// Where a server can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    /// As something to click on: an unspecified address is shown as the loopback that reaches it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) if address.ip().is_unspecified() => {
+                write!(f, "http://localhost:{}", address.port())
+            }
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Signals that the tool answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// `kill`, or a service manager.
+    Terminate,
+    /// The terminal went away.
+    Hangup,
+}
+
+/// What the user can ask for on the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Build, and start the server anew whatever comes of it.
+    Restart,
+    /// Stop everything, exit 0.
+    Quit,
+    /// Say which keys there are.
+    Help,
+}
+
+/// How a server is given its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// It binds for itself.
+    Direct,
+    /// It inherits ours.
+    Inherit,
+}
+
+/// What is to be done. Made by the supervisor, performed by the effects.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub enum Action {
+    /// Start a build. No other is running.
+    Build(BuildOrder),
+    /// End the build, cargo and all below it. Answered by its `Finished`.
+    CancelBuild(Generation),
+    /// Start the server of this generation.
+    Start { generation: Generation, artifact: Artifact, handover: Handover },
+    /// Ask the server's group to stop (SIGTERM).
+    Terminate(Generation),
+    /// Make the server's group stop (SIGKILL).
+    Kill(Generation),
+    /// Close the listener that was offered: the server does not take it.
+    GiveUpListener,
+    /// Say it.
+    Report(Report),
+    /// End the tool with this exit code. Nothing of ours is left running.
+    Exit(u8),
+}
+
+/// A build to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildOrder {
+    /// Its number.
+    pub generation: Generation,
+    /// Read the manifests again first: entry, path packages, watch set.
+    pub resolve: bool,
+    /// Every path that changed since the last build that completed; where cargo does not see one of
+    /// them for its old time stamp, the build is forced.
+    pub changed: Vec<PathBuf>,
+}
+
+/// What is to be said, to people and to scripts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// Files changed (those that count).
+    Changed { paths: Vec<PathBuf> },
+    /// A build starts.
+    BuildStarted { generation: Generation },
+    /// Cargo runs.
+    BuildSpawned { generation: Generation, pid: u32 },
+    /// Entry, packages or watch set are others than before.
+    Resolved { generation: Generation },
+    /// The compiler said something.
+    Diagnostic { generation: Generation, diagnostic: Diagnostic },
+    /// A build succeeded.
+    BuildSucceeded { generation: Generation, elapsed: Duration, fresh: bool },
+    /// A build failed; `serving` is the generation that goes on serving.
+    BuildFailed {
+        generation: Generation,
+        elapsed: Duration,
+        exit: Option<Exit>,
+        message: Option<String>,
+        help: Vec<String>,
+        serving: Option<Generation>,
+    },
+    /// A newer change ended the build.
+    BuildCancelled { generation: Generation, elapsed: Duration },
+    /// Changes keep coming: this build is left to finish.
+    BuildKept { generation: Generation, cancelled: u32 },
+    /// The executable is what the living server was started from: it goes on.
+    Unchanged { generation: Generation, serving: Generation },
+    /// A server is starting.
+    ServerStarting { generation: Generation, executable: PathBuf },
+    /// It has a process.
+    ServerSpawned { generation: Generation, pid: u32, handover: Handover },
+    /// It can be reached here. `after`: since its start.
+    ServerListening { generation: Generation, endpoints: Vec<Endpoint>, after: Duration },
+    /// It listens elsewhere than the port that the user named.
+    ServerElsewhere { generation: Generation, expected: u16, endpoints: Vec<Endpoint> },
+    /// It has not listened on anything so far.
+    ServerSilent { generation: Generation, after: Duration },
+    /// It binds for itself, so that our listener is given up.
+    ListenerGivenUp { generation: Generation },
+    /// It has been asked to stop.
+    ServerStopping { generation: Generation, pid: Option<u32> },
+    /// It takes long to stop, and holds these addresses until it does.
+    ServerSlowToStop {
+        generation: Generation,
+        pid: Option<u32>,
+        endpoints: Vec<Endpoint>,
+        kill_in: Duration,
+    },
+    /// It did not stop in time and is killed.
+    ServerKilled { generation: Generation, pid: Option<u32>, grace: Duration },
+    /// It has ended. `asked`: because we asked it to. `waiting`: nothing is being built, so the next
+    /// change is waited for.
+    ServerExited { generation: Generation, exit: Exit, asked: bool, waiting: bool },
+    /// It could not be started.
+    ServerFailed { generation: Generation, message: String },
+    /// These files are written by each round itself, and no longer start the next one.
+    LoopEnded { paths: Vec<PathBuf> },
+    /// A source's notice.
+    Notice(Notice),
+    /// Which keys there are.
+    Keys,
+    /// Everything is being stopped.
+    Stopping { signal: Option<Signal> },
+}

@@ -1,0 +1,16 @@
+//! The rooms of `cargo stario`; ARCHITECTURE.md shows how they hang together.
+//!
+//! A library only so that tests and benchmarks reach the pure parts: it promises no stable API.
+
+pub mod build;
+pub mod cli;
+pub mod config;
+pub mod entry;
+pub mod error;
+pub mod event;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod server;
+pub mod supervisor;
+pub mod watch;
