@@ -1,1 +1,661 @@
-//! TODO header
+//! Decides: an event and the time come in, actions go out. No I/O, no clock, no printing, so that
+//! every order of events can be tried in a test.
+//!
+//! Two halves move apart from each other: what is being **made** ([`Make`]) and what **lives**
+//! ([`Fleet`]). They meet where a build ends: its executable replaces the living server's, or is the
+//! same and leaves it alone.
+
+mod fleet;
+mod loops;
+mod work;
+
+use std::time::{Duration, Instant};
+
+use self::fleet::{Candidate, Fleet, Phase, SILENT, Server};
+use self::loops::{Advice, LoopGuard};
+use self::work::Work;
+use crate::event::{
+    Action, Artifact, BuildEvent, BuildOrder, BuildOutcome, Change, ChangeKind, Content, Endpoint,
+    Event, Exit, Generation, Handover, Key, Report, ServerEvent, Signal,
+};
+
+/// Builds that may be cancelled in a row. The next one is left to finish, so that somebody who
+/// saves without pause still gets to see something.
+pub const CANCELLATIONS: u32 = 3;
+/// A file that is written this soon after the server's start may have been written by it.
+const START_WINDOW: Duration = Duration::from_secs(2);
+/// A server that was offered our socket and fails this soon may have failed because of it.
+const EARLY: Duration = Duration::from_secs(5);
+/// A server that was offered our socket and shows nothing else for this long serves with it.
+const ASSUME_TAKEN: Duration = Duration::from_secs(1);
+
+/// What the supervisor has to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a server may take to stop.
+    pub grace: Duration,
+    /// The quiet time after which changes are reported: a write that is reported this long after a
+    /// build may have happened during it.
+    pub debounce: Duration,
+    /// How servers get their socket at first.
+    pub socket: Socket,
+    /// The port, when the user named one.
+    pub named_port: Option<u16>,
+}
+
+/// How servers get their socket.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Socket {
+    /// They bind for themselves.
+    Direct,
+    /// They are offered ours, which listens here, since the dependency graph says that they take
+    /// one; what they do decides.
+    Offered(Endpoint),
+    /// They take ours, which listens here.
+    Inherited(Endpoint),
+}
+
+/// What is being made.
+#[derive(Clone, Debug, PartialEq)]
+enum Make {
+    /// Nothing.
+    Idle,
+    /// A build runs and answers `work`. `kept`: changes no longer cancel it.
+    Building { generation: Generation, since: Instant, work: Work, kept: bool },
+    /// A build was cancelled, and its end is awaited.
+    Cancelling { generation: Generation, since: Instant },
+    /// A round is held back until then, to see who writes. See [`loops`].
+    Held { until: Instant },
+}
+
+/// The last build's and server's marks, by which a write is seen to fall into a round.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    started: Option<Instant>,
+    finished: Option<Instant>,
+    served: Option<Instant>,
+}
+
+/// Everything that is remembered between two events.
+#[derive(Clone, Debug)]
+pub struct State {
+    settings: Settings,
+    last: Generation,
+    make: Make,
+    /// Changes that no build answers yet.
+    pending: Work,
+    /// They want a build (those left over from a failed one do not).
+    wanted: bool,
+    cancelled: u32,
+    fleet: Fleet,
+    loops: LoopGuard,
+    marks: Marks,
+    /// The exit code, once the tool is ending.
+    ending: Option<u8>,
+}
+
+impl State {
+    /// Nothing is made and nothing lives. The first build comes with [`State::begin`].
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            last: Generation::default(),
+            make: Make::Idle,
+            pending: Work::default(),
+            wanted: false,
+            cancelled: 0,
+            fleet: Fleet::default(),
+            loops: LoopGuard::default(),
+            marks: Marks::default(),
+            ending: None,
+        }
+    }
+
+    /// The first build.
+    pub fn begin(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.build(now, &mut actions);
+        actions
+    }
+
+    /// When [`Event::Tick`] is wanted at the latest, whatever else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let held = match self.make {
+            Make::Held { until } => Some(until),
+            _ => None,
+        };
+        let listening = self.fleet.current.as_ref().and_then(|server| self.silence(server));
+        [held, listening, self.fleet.deadline()].into_iter().flatten().min()
+    }
+
+    /// Takes one event and says what is to be done, in this order.
+    pub fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Changed(changes) => self.changed(&changes, now, &mut actions),
+            Event::Notice(notice) => actions.push(Action::Report(Report::Notice(notice))),
+            Event::Build(generation, event) => self.made(generation, event, now, &mut actions),
+            Event::Server(generation, event) => self.served(generation, event, now, &mut actions),
+            Event::Signal(signal) => self.quit(Some(signal), now, &mut actions),
+            Event::Key(Key::Quit) => self.quit(None, now, &mut actions),
+            Event::Key(Key::Restart) => self.restart(now, &mut actions),
+            Event::Key(Key::Help) => actions.push(Action::Report(Report::Keys)),
+            Event::Tick => {}
+        }
+        self.due(now, &mut actions);
+        self.end_if_done(&mut actions);
+        actions
+    }
+
+    // ---- changes ----
+
+    fn changed(&mut self, changes: &[Change], now: Instant, actions: &mut Vec<Action>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let inside = self.window().is_some_and(|over| now <= over);
+        let changes: Vec<_> = changes
+            .iter()
+            .filter(|change| self.counts(change, now))
+            .filter(|change| !(inside && self.loops.is_muted(&change.path)))
+            .collect();
+        if changes.is_empty() {
+            return;
+        }
+        if inside {
+            let mark = self.marks.served.max(self.marks.started).unwrap_or(now);
+            let paths = changes.iter().map(|change| change.path.clone());
+            self.loops.inside(paths, now.saturating_duration_since(mark));
+        } else {
+            self.loops.outside();
+        }
+        for change in &changes {
+            self.pending.add(change);
+        }
+        self.wanted = true;
+        let paths = changes.iter().map(|change| change.path.clone()).collect();
+        actions.push(Action::Report(Report::Changed { paths }));
+        let expected = changes.iter().all(|change| self.loops.is_expected(&change.path));
+        self.supersede(expected, inside, now, actions);
+    }
+
+    /// Whether a change is one: during a build every write counts, else the content decides.
+    fn counts(&self, change: &Change, now: Instant) -> bool {
+        if change.content == Content::New {
+            return true;
+        }
+        // Cargo writes the lock file itself while it builds, and the compiler never reads it.
+        if change.kind == ChangeKind::Lock {
+            return false;
+        }
+        match self.make {
+            Make::Building { .. } | Make::Cancelling { .. } => true,
+            Make::Idle | Make::Held { .. } => {
+                self.marks.finished.is_some_and(|at| now <= at + self.lag())
+            }
+        }
+    }
+
+    /// How long after a write its report may come: the quiet time, and some for a busy machine.
+    fn lag(&self) -> Duration {
+        self.settings.debounce * 2 + Duration::from_millis(100)
+    }
+
+    /// Until when a write may be the round's own doing. `None` before the first round.
+    fn window(&self) -> Option<Instant> {
+        let built = match self.make {
+            // While a build runs the window has no end yet: any time to come lies inside.
+            Make::Building { since, .. } | Make::Cancelling { since, .. } => {
+                Some(since + Duration::from_secs(365 * 24 * 3600))
+            }
+            Make::Idle | Make::Held { .. } => self.marks.finished.map(|at| at + self.lag()),
+        };
+        built.max(self.marks.served.map(|at| at + START_WINDOW))
+    }
+
+    /// New work has come: what is being made gives way to it, or not.
+    fn supersede(&mut self, expected: bool, inside: bool, now: Instant, actions: &mut Vec<Action>) {
+        match &mut self.make {
+            Make::Idle => self.build(now, actions),
+            // Inside the window nothing can be told; outside it a person is at work.
+            Make::Held { .. } if inside => {}
+            Make::Held { .. } => {
+                self.make = Make::Idle;
+                self.build(now, actions);
+            }
+            Make::Cancelling { .. } | Make::Building { kept: true, .. } => {}
+            Make::Building { .. } if expected => {}
+            Make::Building { generation, kept, .. } if self.cancelled >= CANCELLATIONS => {
+                *kept = true;
+                actions.push(Action::Report(Report::BuildKept {
+                    generation: *generation,
+                    cancelled: self.cancelled,
+                }));
+            }
+            Make::Building { .. } => {
+                self.cancelled += 1;
+                self.cancel(actions);
+            }
+        }
+    }
+
+    fn restart(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.ending.is_some() {
+            return;
+        }
+        match &mut self.make {
+            Make::Building { work, .. } => work.restart = true,
+            Make::Cancelling { .. } => self.pending.restart = true,
+            Make::Idle | Make::Held { .. } => {
+                self.pending.restart = true;
+                self.loops.outside();
+                self.make = Make::Idle;
+                self.build(now, actions);
+            }
+        }
+    }
+
+    // ---- making ----
+
+    /// Starts a build of all that is pending, unless it would be one of an endless row.
+    fn build(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let took = match (self.marks.started, self.marks.finished) {
+            (Some(start), Some(finish)) => finish.saturating_duration_since(start),
+            _ => Duration::ZERO,
+        };
+        let over = self.window().unwrap_or(now).max(now);
+        match self.loops.advise(over, took) {
+            Advice::Go => {}
+            Advice::Hold(until) => {
+                self.make = Make::Held { until };
+                return;
+            }
+            Advice::Ended(paths) => {
+                self.wanted = false;
+                let paths = paths.into_iter().collect();
+                actions.push(Action::Report(Report::LoopEnded { paths }));
+                return;
+            }
+        }
+        self.last = self.last.next();
+        self.wanted = false;
+        self.marks.started = Some(now);
+        let work = std::mem::take(&mut self.pending);
+        actions.push(Action::Report(Report::BuildStarted { generation: self.last }));
+        actions.push(Action::Build(BuildOrder {
+            generation: self.last,
+            resolve: work.resolve,
+            changed: work.changed.iter().cloned().collect(),
+        }));
+        self.make = Make::Building { generation: self.last, since: now, work, kept: false };
+    }
+
+    /// Ends the build; what it was to answer is pending again.
+    fn cancel(&mut self, actions: &mut Vec<Action>) {
+        let make = std::mem::replace(&mut self.make, Make::Idle);
+        let Make::Building { generation, since, work, .. } = make else {
+            self.make = make;
+            return;
+        };
+        self.pending.merge(work);
+        self.make = Make::Cancelling { generation, since };
+        actions.push(Action::CancelBuild(generation));
+    }
+
+    fn made(
+        &mut self,
+        generation: Generation,
+        event: BuildEvent,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let (current, since) = match self.make {
+            Make::Building { generation, since, .. } => (generation, since),
+            Make::Cancelling { generation, since } => {
+                // What a cancelled build still says is of no use; that it ended is.
+                if !matches!(event, BuildEvent::Finished(_)) {
+                    return;
+                }
+                (generation, since)
+            }
+            Make::Idle | Make::Held { .. } => return,
+        };
+        if current != generation {
+            return;
+        }
+        match event {
+            BuildEvent::Resolved { changed: true } => {
+                actions.push(Action::Report(Report::Resolved { generation }));
+            }
+            BuildEvent::Resolved { changed: false } => {}
+            BuildEvent::Spawned { pid } => {
+                actions.push(Action::Report(Report::BuildSpawned { generation, pid }));
+            }
+            BuildEvent::Diagnostic(diagnostic) => {
+                actions.push(Action::Report(Report::Diagnostic { generation, diagnostic }));
+            }
+            BuildEvent::Finished(outcome) => {
+                let elapsed = now.saturating_duration_since(since);
+                self.finished(generation, outcome, elapsed, now, actions);
+            }
+        }
+    }
+
+    fn finished(
+        &mut self,
+        generation: Generation,
+        outcome: BuildOutcome,
+        elapsed: Duration,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        self.marks.finished = Some(now);
+        let make = std::mem::replace(&mut self.make, Make::Idle);
+        let Make::Building { work, .. } = make else {
+            // Cancelled; whatever it came to, it no longer counts.
+            actions.push(Action::Report(Report::BuildCancelled { generation, elapsed }));
+            if self.wanted && self.ending.is_none() {
+                self.build(now, actions);
+            }
+            return;
+        };
+        match outcome {
+            BuildOutcome::Succeeded(artifact) => {
+                self.cancelled = 0;
+                let fresh = artifact.fresh;
+                actions.push(Action::Report(Report::BuildSucceeded { generation, elapsed, fresh }));
+                self.adopt(generation, artifact, &work, now, actions);
+            }
+            BuildOutcome::Failed(exit) => {
+                self.cancelled = 0;
+                let resolved = Work { resolve: false, ..work };
+                self.pending.merge(resolved);
+                self.failed(generation, elapsed, Some(exit), None, Vec::new(), actions);
+            }
+            BuildOutcome::Broken { message, help } => {
+                self.cancelled = 0;
+                self.pending.merge(work);
+                self.failed(generation, elapsed, None, Some(message), help, actions);
+            }
+            BuildOutcome::Cancelled => {
+                // Nobody here asked for it (somebody else killed cargo): what it was to answer
+                // waits for the next change.
+                self.pending.merge(work);
+                actions.push(Action::Report(Report::BuildCancelled { generation, elapsed }));
+            }
+        }
+        if self.wanted {
+            self.build(now, actions);
+        }
+    }
+
+    fn failed(
+        &self,
+        generation: Generation,
+        elapsed: Duration,
+        exit: Option<Exit>,
+        message: Option<String>,
+        help: Vec<String>,
+        actions: &mut Vec<Action>,
+    ) {
+        let serving = self.fleet.current.as_ref().map(|server| server.generation);
+        actions.push(Action::Report(Report::BuildFailed {
+            generation,
+            elapsed,
+            exit,
+            message,
+            help,
+            serving,
+        }));
+    }
+
+    // ---- serving ----
+
+    /// A build succeeded: its executable takes over, unless it is what already lives.
+    fn adopt(
+        &mut self,
+        generation: Generation,
+        artifact: Artifact,
+        work: &Work,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some((serving, identity)) = self.fleet.identity()
+            && identity == artifact.identity
+            && !work.asset
+            && !work.restart
+        {
+            actions.push(Action::Report(Report::Unchanged { generation, serving }));
+            return;
+        }
+        self.fleet.next = Some(Candidate { generation, artifact });
+        self.fleet.retire(self.settings.grace, now, actions);
+        self.start_next(now, actions);
+    }
+
+    /// Starts the server that waits, once nothing is in its way.
+    fn start_next(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.fleet.current.is_some() || !self.fleet.leaving.is_empty() {
+            return;
+        }
+        let Some(Candidate { generation, artifact }) = self.fleet.next.take() else { return };
+        let handover = match self.settings.socket {
+            Socket::Direct => Handover::Direct,
+            Socket::Offered(_) | Socket::Inherited(_) => Handover::Inherit,
+        };
+        self.marks.served = Some(now);
+        self.fleet.current = Some(Server {
+            generation,
+            artifact: artifact.clone(),
+            handover,
+            started: now,
+            pid: None,
+            endpoints: Vec::new(),
+            silent: false,
+            phase: Phase::Serving,
+        });
+        let executable = artifact.executable.clone();
+        actions.push(Action::Report(Report::ServerStarting { generation, executable }));
+        actions.push(Action::Start { generation, artifact, handover });
+    }
+
+    fn served(
+        &mut self,
+        generation: Generation,
+        event: ServerEvent,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        match event {
+            ServerEvent::Spawned { pid } => self.spawned(generation, pid, now, actions),
+            ServerEvent::Listening(endpoints) => {
+                self.listening(generation, endpoints, now, actions);
+            }
+            ServerEvent::SpawnFailed { message } => {
+                if self.fleet.remove(generation).is_some() {
+                    actions.push(Action::Report(Report::ServerFailed { generation, message }));
+                    self.start_next(now, actions);
+                }
+            }
+            ServerEvent::Superseded => {
+                // A later build has been at work on the file. If it was a good one the server comes
+                // from there; if not, it is built again.
+                if self.fleet.remove(generation).is_some() && self.ending.is_none() {
+                    self.start_next(now, actions);
+                    if self.make == Make::Idle && self.fleet.is_empty() {
+                        self.build(now, actions);
+                    }
+                }
+            }
+            ServerEvent::Exited(exit) => self.exited(generation, exit, now, actions),
+        }
+    }
+
+    fn spawned(
+        &mut self,
+        generation: Generation,
+        pid: u32,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(server) = self.fleet.find(generation) else { return };
+        server.pid = Some(pid);
+        let handover = server.handover;
+        actions.push(Action::Report(Report::ServerSpawned { generation, pid, handover }));
+        if let Socket::Inherited(endpoint) = self.settings.socket.clone() {
+            self.listening(generation, vec![endpoint], now, actions);
+        }
+    }
+
+    /// A server shows where it listens.
+    fn listening(
+        &mut self,
+        generation: Generation,
+        endpoints: Vec<Endpoint>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let named_port = self.settings.named_port;
+        let Some(server) = self.fleet.find(generation) else { return };
+        if server.endpoints == endpoints || server.phase != Phase::Serving {
+            return;
+        }
+        let first = server.endpoints.is_empty();
+        server.endpoints.clone_from(&endpoints);
+        let after = now.saturating_duration_since(server.started);
+        if let Socket::Offered(ours) = self.settings.socket.clone()
+            && server.handover == Handover::Inherit
+        {
+            if endpoints.contains(&ours) {
+                self.settings.socket = Socket::Inherited(ours);
+            } else {
+                self.settings.socket = Socket::Direct;
+                actions.push(Action::GiveUpListener);
+                actions.push(Action::Report(Report::ListenerGivenUp { generation }));
+            }
+        }
+        actions.push(Action::Report(Report::ServerListening {
+            generation,
+            endpoints: endpoints.clone(),
+            after,
+        }));
+        if let Some(expected) = named_port
+            && expected != 0
+            && first
+            && !endpoints.iter().any(|endpoint| has_port(endpoint, expected))
+        {
+            actions.push(Action::Report(Report::ServerElsewhere {
+                generation,
+                expected,
+                endpoints,
+            }));
+        }
+    }
+
+    fn exited(
+        &mut self,
+        generation: Generation,
+        exit: Exit,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some((server, asked)) = self.fleet.remove(generation) else { return };
+        let waiting = !asked && self.ending.is_none() && self.make == Make::Idle;
+        let retry = !asked && self.ending.is_none() && self.may_dislike_socket(&server, exit, now);
+        actions.push(Action::Report(Report::ServerExited {
+            generation,
+            exit,
+            asked,
+            waiting: waiting && !retry,
+        }));
+        if retry {
+            self.settings.socket = Socket::Direct;
+            actions.push(Action::GiveUpListener);
+            actions.push(Action::Report(Report::ListenerGivenUp { generation }));
+            self.fleet.next = Some(Candidate { generation, artifact: server.artifact });
+        }
+        if self.ending.is_none() {
+            self.start_next(now, actions);
+        }
+    }
+
+    /// Whether a server may have ended because our listener holds the address that it wants: it was
+    /// offered a socket, showed no sign of taking it, and failed at once.
+    fn may_dislike_socket(&self, server: &Server, exit: Exit, now: Instant) -> bool {
+        matches!(self.settings.socket, Socket::Offered(_))
+            && server.handover == Handover::Inherit
+            && matches!(exit, Exit::Code(code) if code != 0)
+            && now.saturating_duration_since(server.started) < EARLY
+    }
+
+    /// When something is to be said or assumed of a server that shows no address.
+    fn silence(&self, server: &Server) -> Option<Instant> {
+        if !server.endpoints.is_empty() || server.silent {
+            return None;
+        }
+        match self.settings.socket {
+            Socket::Direct => Some(server.started + SILENT),
+            Socket::Offered(_) => Some(server.started + ASSUME_TAKEN),
+            Socket::Inherited(_) => None,
+        }
+    }
+
+    // ---- time and the end ----
+
+    fn due(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.fleet.due(self.settings.grace, now, actions);
+        if let Make::Held { until } = self.make
+            && until <= now
+        {
+            self.make = Make::Idle;
+            self.build(now, actions);
+        }
+        let Some(server) = &self.fleet.current else { return };
+        if self.silence(server).is_none_or(|at| now < at) {
+            return;
+        }
+        let generation = server.generation;
+        let after = now.saturating_duration_since(server.started);
+        if let Socket::Offered(ours) = self.settings.socket.clone() {
+            self.listening(generation, vec![ours], now, actions);
+        } else if let Some(server) = &mut self.fleet.current {
+            server.silent = true;
+            actions.push(Action::Report(Report::ServerSilent { generation, after }));
+        }
+    }
+
+    /// Stops everything; asked a second time, at once.
+    fn quit(&mut self, signal: Option<Signal>, now: Instant, actions: &mut Vec<Action>) {
+        if self.ending.is_some() {
+            self.fleet.kill_all(actions);
+            return;
+        }
+        self.ending = Some(match signal {
+            None => 0,
+            Some(Signal::Hangup) => 129,
+            Some(Signal::Interrupt) => 130,
+            Some(Signal::Terminate) => 143,
+        });
+        actions.push(Action::Report(Report::Stopping { signal }));
+        self.wanted = false;
+        self.fleet.next = None;
+        if matches!(self.make, Make::Held { .. }) {
+            self.make = Make::Idle;
+        }
+        self.cancel(actions);
+        self.fleet.retire(self.settings.grace, now, actions);
+    }
+
+    fn end_if_done(&self, actions: &mut Vec<Action>) {
+        if let Some(code) = self.ending
+            && self.make == Make::Idle
+            && self.fleet.is_empty()
+        {
+            actions.push(Action::Exit(code));
+        }
+    }
+}
+
+fn has_port(endpoint: &Endpoint, port: u16) -> bool {
+    matches!(endpoint, Endpoint::Tcp(address) if address.port() == port)
+}
