@@ -279,6 +279,17 @@ pub struct BuildOrder {
 /// What is to be said, to people and to scripts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
+    /// Files are watched from now on.
+    Watching {
+        /// What the user would call it: the folders, files and globs.
+        roots: Vec<PathBuf>,
+        /// Folders that are kept an eye on.
+        folders: usize,
+        /// Files in them that count.
+        files: usize,
+        /// They are looked at this often, in place of being told by the system.
+        polling: Option<Duration>,
+    },
     /// Files changed (those that count).
     Changed { paths: Vec<PathBuf> },
     /// A build starts.
@@ -342,4 +353,6 @@ pub enum Report {
     Keys,
     /// Everything is being stopped.
     Stopping { signal: Option<Signal> },
+    /// The end; nothing of ours is left running.
+    Exit { code: u8 },
 }

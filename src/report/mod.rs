@@ -1,1 +1,31 @@
-//! TODO header
+//! Reports go out: to people on stderr ([`Terminal`]), and to scripts as JSON lines ([`Json`]).
+//! Never sees the supervisor's state.
+
+mod json;
+mod signal;
+mod terminal;
+
+pub use self::json::Json;
+pub use self::terminal::{Terminal, Verbosity};
+
+use crate::event::Report;
+
+/// Everybody who listens.
+#[derive(Debug)]
+pub struct Reporter {
+    /// People.
+    pub terminal: Terminal,
+    /// Scripts, when `--events` was given.
+    pub json: Option<Json>,
+}
+
+impl Reporter {
+    /// Says it to everybody. That somebody has stopped listening (a closed pipe) is no reason to
+    /// stop working.
+    pub fn report(&mut self, report: &Report) {
+        if let Some(json) = &mut self.json {
+            json.report(report);
+        }
+        self.terminal.report(report);
+    }
+}
