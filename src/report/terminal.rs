@@ -67,7 +67,6 @@ impl Terminal {
     }
 
     /// Prints the report, if it is for people at this verbosity.
-    #[expect(clippy::too_many_lines, reason = "a table of what is said")]
     pub fn report(&mut self, report: &Report) {
         match report {
             Report::Watching { roots, folders, files, polling } => {

@@ -1,0 +1,603 @@
+//! The supervisor's decisions, one story a test: what came in, and what it had done about it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cargo_stario::event::{
+    Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
+    Generation, Handover, Identity, Key, Report, ServerEvent, Signal,
+};
+use cargo_stario::supervisor::{CANCELLATIONS, Settings, Socket, State};
+
+const OURS: &str = "127.0.0.1:8000";
+const THEIRS: &str = "127.0.0.1:3000";
+
+/// A supervisor, the time, and what it has asked for since last looked at.
+struct Desk {
+    state: State,
+    now: Instant,
+    actions: Vec<Action>,
+}
+
+impl Desk {
+    fn new(socket: Socket) -> Self {
+        let state = State::new(Settings {
+            grace: Duration::from_secs(5),
+            debounce: Duration::from_millis(30),
+            socket,
+            named_port: None,
+        });
+        let mut desk = Self { state, now: Instant::now(), actions: Vec::new() };
+        desk.actions = desk.state.begin(desk.now);
+        desk
+    }
+
+    /// One whose first server (generation 1, identity 1) serves, and long enough to be past every
+    /// window.
+    fn serving(socket: Socket) -> Self {
+        let mut desk = Self::new(socket);
+        desk.built(1, 1);
+        desk.server(1, ServerEvent::Spawned { pid: 101 });
+        desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+        desk.wait(60_000);
+        desk.said();
+        desk
+    }
+
+    fn step(&mut self, event: Event) {
+        self.actions.extend(self.state.step(event, self.now));
+    }
+
+    fn wait(&mut self, milliseconds: u64) {
+        self.now += Duration::from_millis(milliseconds);
+        while self.state.deadline().is_some_and(|at| at <= self.now) {
+            self.step(Event::Tick);
+        }
+    }
+
+    fn change(&mut self, path: &str) {
+        self.change_to(path, Content::New);
+    }
+
+    fn change_to(&mut self, path: &str, content: Content) {
+        let kind = match path {
+            "Cargo.toml" => ChangeKind::Manifest,
+            "Cargo.lock" => ChangeKind::Lock,
+            _ if path.ends_with(".rs") => ChangeKind::Source,
+            _ => ChangeKind::Asset,
+        };
+        self.step(Event::Changed(vec![Change { path: path.into(), kind, content }]));
+    }
+
+    fn build(&mut self, generation: u64, outcome: BuildOutcome) {
+        self.step(Event::Build(Generation(generation), BuildEvent::Finished(outcome)));
+    }
+
+    fn built(&mut self, generation: u64, identity: u128) {
+        self.build(generation, BuildOutcome::Succeeded(artifact(identity)));
+    }
+
+    fn server(&mut self, generation: u64, event: ServerEvent) {
+        self.step(Event::Server(Generation(generation), event));
+    }
+
+    fn exited(&mut self, generation: u64, exit: Exit) {
+        self.server(generation, ServerEvent::Exited(exit));
+    }
+
+    /// All actions since the last look, in words; reports are left out.
+    fn did(&mut self) -> Vec<String> {
+        self.actions
+            .drain(..)
+            .filter_map(|action| match action {
+                Action::Report(_) => None,
+                Action::Build(order) => {
+                    let resolve = if order.resolve { " resolve" } else { "" };
+                    let changed: Vec<_> =
+                        order.changed.iter().map(|path| path.display().to_string()).collect();
+                    let changed = changed.join(",");
+                    Some(format!("build {}{resolve} [{changed}]", order.generation))
+                }
+                Action::CancelBuild(generation) => Some(format!("cancel {generation}")),
+                Action::Start { generation, handover: Handover::Direct, .. } => {
+                    Some(format!("start {generation}"))
+                }
+                Action::Start { generation, handover: Handover::Inherit, .. } => {
+                    Some(format!("start {generation} with socket"))
+                }
+                Action::Terminate(generation) => Some(format!("terminate {generation}")),
+                Action::Kill(generation) => Some(format!("kill {generation}")),
+                Action::GiveUpListener => Some("give up listener".into()),
+                Action::Exit(code) => Some(format!("exit {code}")),
+            })
+            .collect()
+    }
+
+    /// All reports since the last look; actions are dropped.
+    fn said(&mut self) -> Vec<Report> {
+        self.actions
+            .drain(..)
+            .filter_map(|action| match action {
+                Action::Report(report) => Some(report),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn artifact(identity: u128) -> Artifact {
+    Artifact {
+        executable: PathBuf::from("target/debug/app"),
+        identity: Identity(identity),
+        fresh: false,
+        env: Vec::new(),
+        library_paths: Vec::new(),
+    }
+}
+
+fn endpoint(address: &str) -> Endpoint {
+    Endpoint::Tcp(address.parse().expect("the tests' own address"))
+}
+
+fn failed() -> BuildOutcome {
+    BuildOutcome::Failed(Exit::Code(101))
+}
+
+#[test]
+fn starts_with_a_build_and_runs_what_it_made() {
+    let mut desk = Desk::new(Socket::Direct);
+    assert_eq!(desk.did(), ["build 1 []"]);
+    desk.built(1, 1);
+    assert_eq!(desk.did(), ["start 1"]);
+}
+
+#[test]
+fn replaces_the_server_only_after_a_good_build_and_the_old_one_first() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]"]);
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["terminate 1"]);
+    desk.exited(1, Exit::Signal(15));
+    assert_eq!(desk.did(), ["start 2"]);
+}
+
+#[test]
+fn a_failed_build_leaves_the_server_alone_and_its_changes_wait() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.did();
+    desk.build(2, failed());
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.wait(10_000);
+    desk.change("src/lib.rs");
+    assert_eq!(desk.did(), ["build 3 [src/lib.rs,src/main.rs]"]);
+}
+
+#[test]
+fn a_change_during_a_build_cancels_it_and_the_next_starts_when_it_is_gone() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.did();
+    desk.wait(200);
+    desk.change("src/lib.rs");
+    assert_eq!(desk.did(), ["cancel 2"]);
+    desk.change("src/more.rs");
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.build(2, BuildOutcome::Cancelled);
+    assert_eq!(desk.did(), ["build 3 [src/lib.rs,src/main.rs,src/more.rs]"]);
+}
+
+#[test]
+fn a_cancelled_build_that_had_succeeded_starts_nothing() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.change("src/main.rs");
+    desk.did();
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]"]);
+    // What it wrote is not forgotten: the next build finds it fresh, and it is not what lives.
+    desk.built(3, 2);
+    assert_eq!(desk.did(), ["terminate 1"]);
+}
+
+#[test]
+fn events_of_another_generation_change_nothing() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.did();
+    desk.built(1, 9);
+    desk.build(7, failed());
+    desk.exited(7, Exit::Code(1));
+    desk.server(7, ServerEvent::Listening(vec![endpoint(OURS)]));
+    assert_eq!(desk.did(), Vec::<String>::new());
+}
+
+#[test]
+fn somebody_who_saves_without_pause_still_gets_builds() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    let mut generation = 2;
+    for _ in 0..CANCELLATIONS {
+        desk.wait(300);
+        desk.change("src/main.rs");
+        desk.build(generation, BuildOutcome::Cancelled);
+        generation += 1;
+    }
+    desk.did();
+    desk.wait(300);
+    desk.change("src/main.rs");
+    desk.change("src/main.rs");
+    assert_eq!(desk.did(), Vec::<String>::new(), "this one is left to finish");
+    desk.built(generation, 2);
+    assert_eq!(desk.did()[0], "terminate 1");
+}
+
+#[test]
+fn an_unchanged_executable_leaves_the_server_running_unless_something_else_changed() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.built(2, 1);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]"]);
+    desk.wait(60_000);
+    desk.change("templates/index.html");
+    desk.built(3, 1);
+    assert_eq!(desk.did(), ["build 3 [templates/index.html]", "terminate 1"]);
+}
+
+#[test]
+fn a_template_changed_while_the_code_was_broken_still_restarts() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("templates/index.html");
+    desk.build(2, failed());
+    desk.wait(60_000);
+    desk.change("src/main.rs");
+    desk.did();
+    desk.built(3, 1);
+    assert_eq!(desk.did(), ["terminate 1"]);
+}
+
+#[test]
+fn no_living_server_means_start() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.exited(1, Exit::Code(1));
+    assert!(desk.said().iter().any(|report| matches!(
+        report,
+        Report::ServerExited { asked: false, waiting: true, exit: Exit::Code(1), .. }
+    )));
+    desk.change("src/main.rs");
+    desk.built(2, 1);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "start 2"]);
+}
+
+#[test]
+fn what_is_already_there_is_no_change_but_during_a_build_it_is() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change_to("src/main.rs", Content::Same);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.change("src/main.rs");
+    desk.did();
+    desk.change_to("src/main.rs", Content::Same);
+    assert_eq!(desk.did(), ["cancel 2"]);
+}
+
+#[test]
+fn a_write_reported_just_after_the_build_counts_as_during_it() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.wait(400);
+    desk.built(2, 1);
+    desk.did();
+    desk.wait(50);
+    desk.change_to("src/main.rs", Content::Same);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]"]);
+}
+
+#[test]
+fn cargos_own_writing_of_the_lock_file_is_no_change() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("Cargo.toml");
+    assert_eq!(desk.did(), ["build 2 resolve [Cargo.toml]"]);
+    desk.change_to("Cargo.lock", Content::Same);
+    assert_eq!(desk.did(), Vec::<String>::new());
+}
+
+#[test]
+fn manifests_are_read_again_until_that_worked() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("Cargo.toml");
+    desk.build(2, BuildOutcome::Broken { message: "no entry".into(), help: Vec::new() });
+    desk.wait(60_000);
+    desk.did();
+    desk.change("src/main.rs");
+    assert_eq!(desk.did(), ["build 3 resolve [Cargo.toml,src/main.rs]"]);
+}
+
+#[test]
+fn a_server_that_does_not_stop_is_killed_after_the_grace() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.did();
+    desk.wait(4_999);
+    let said = desk.said();
+    assert!(matches!(said[..], [Report::ServerSlowToStop { pid: Some(101), .. }]), "{said:?}");
+    desk.wait(1);
+    assert_eq!(desk.did(), ["kill 1"]);
+    desk.exited(1, Exit::Signal(9));
+    assert_eq!(desk.did(), ["start 2"]);
+}
+
+#[test]
+fn a_newer_build_takes_the_place_of_one_that_waits_for_the_old_server() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(
+        desk.did(),
+        ["build 2 [src/main.rs]", "terminate 1", "build 3 [src/main.rs]"],
+        "the old one is asked once"
+    );
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 3"]);
+}
+
+#[test]
+fn an_executable_that_a_later_build_touched_is_built_again() {
+    let mut desk = Desk::new(Socket::Direct);
+    desk.built(1, 1);
+    desk.did();
+    desk.server(1, ServerEvent::Superseded);
+    assert_eq!(desk.did(), ["build 2 []"]);
+}
+
+#[test]
+fn ctrl_c_stops_build_and_server_then_exits() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("src/main.rs");
+    desk.did();
+    desk.step(Event::Signal(Signal::Interrupt));
+    assert_eq!(desk.did(), ["cancel 2", "terminate 1"]);
+    desk.change("src/main.rs");
+    desk.build(2, BuildOutcome::Cancelled);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.exited(1, Exit::Signal(15));
+    assert_eq!(desk.did(), ["exit 130"]);
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.step(Event::Signal(Signal::Interrupt));
+    desk.step(Event::Signal(Signal::Interrupt));
+    assert_eq!(desk.did(), ["terminate 1", "kill 1"]);
+    desk.exited(1, Exit::Signal(9));
+    assert_eq!(desk.did(), ["exit 130"]);
+}
+
+#[test]
+fn exit_codes_follow_what_ended_us() {
+    for (event, code) in [
+        (Event::Key(Key::Quit), 0),
+        (Event::Signal(Signal::Hangup), 129),
+        (Event::Signal(Signal::Interrupt), 130),
+        (Event::Signal(Signal::Terminate), 143),
+    ] {
+        let mut desk = Desk::new(Socket::Direct);
+        desk.build(1, failed());
+        desk.did();
+        desk.step(event);
+        assert_eq!(desk.did(), [format!("exit {code}")]);
+    }
+}
+
+#[test]
+fn the_restart_key_restarts_an_unchanged_server() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.step(Event::Key(Key::Restart));
+    desk.built(2, 1);
+    assert_eq!(desk.did(), ["build 2 []", "terminate 1"]);
+}
+
+#[test]
+fn an_offered_socket_that_is_taken_stays() {
+    let mut desk = Desk::new(Socket::Offered(endpoint(OURS)));
+    desk.built(1, 1);
+    assert_eq!(desk.did(), ["build 1 []", "start 1 with socket"]);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
+    desk.wait(60_000);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.exited(1, Exit::Signal(15));
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1", "start 2 with socket"]);
+}
+
+#[test]
+fn an_offered_socket_is_given_up_when_the_server_binds_for_itself() {
+    let mut desk = Desk::new(Socket::Offered(endpoint(OURS)));
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.did();
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    assert_eq!(desk.did(), ["give up listener"]);
+    desk.wait(60_000);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.exited(1, Exit::Signal(15));
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1", "start 2"]);
+}
+
+#[test]
+fn a_server_that_fails_at_once_beside_our_listener_gets_the_address_for_itself() {
+    let mut desk = Desk::new(Socket::Offered(endpoint(OURS)));
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.did();
+    desk.wait(50);
+    desk.exited(1, Exit::Code(1));
+    assert_eq!(desk.did(), ["give up listener", "start 1"]);
+    desk.exited(1, Exit::Code(1));
+    assert_eq!(desk.did(), Vec::<String>::new(), "once only");
+}
+
+#[test]
+fn a_server_that_shows_no_address_is_spoken_of_once() {
+    let mut desk = Desk::new(Socket::Direct);
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.said();
+    desk.wait(60_000);
+    let said = desk.said();
+    assert!(matches!(said[..], [Report::ServerSilent { .. }]), "{said:?}");
+}
+
+#[test]
+fn a_server_elsewhere_than_asked_is_a_warning() {
+    let mut desk = Desk::new(Socket::Direct);
+    desk.state = State::new(Settings {
+        grace: Duration::from_secs(5),
+        debounce: Duration::from_millis(30),
+        socket: Socket::Direct,
+        named_port: Some(8080),
+    });
+    let begun = desk.state.begin(desk.now);
+    desk.actions = begun;
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    assert!(
+        desk.said()
+            .iter()
+            .any(|report| matches!(report, Report::ServerElsewhere { expected: 8080, .. }))
+    );
+}
+
+/// A minute or so of builds of half a second, in steps of 10 ms, and everybody who writes files.
+#[derive(Default)]
+struct Play {
+    /// What the build script writes in each build (its number is handed in).
+    build_script: Option<fn(u64) -> String>,
+    /// What the server writes at each start.
+    server: Option<fn(u64) -> String>,
+    /// How often somebody saves `src/main.rs`.
+    saves_every: Option<u64>,
+    /// The source is broken: no build succeeds.
+    broken: bool,
+}
+
+impl Play {
+    /// Runs it; returns what was named as a loop, and how many builds ran.
+    fn run(self, desk: &mut Desk, milliseconds: u64) -> (Option<Vec<PathBuf>>, u64) {
+        let mut building: Option<(u64, u64)> = None;
+        let mut started: Option<(u64, u64)> = None;
+        let mut builds = 0;
+        desk.change("src/main.rs");
+        for tick in 0..milliseconds / 10 {
+            desk.wait(10);
+            if self.saves_every.is_some_and(|every| tick % (every / 10) == 0) {
+                desk.change("src/main.rs");
+            }
+            if let Some((generation, since)) = building {
+                match tick - since {
+                    // The write, and its report after the quiet time.
+                    20 => self.build_script.iter().for_each(|path| desk.change(&path(generation))),
+                    50 => {
+                        building = None;
+                        if self.broken {
+                            desk.build(generation, failed());
+                        } else {
+                            desk.built(generation, generation.into());
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            if let Some((generation, since)) = started
+                && tick - since == 5
+            {
+                self.server.iter().for_each(|path| desk.change(&path(generation)));
+            }
+            while !desk.actions.is_empty() {
+                for action in std::mem::take(&mut desk.actions) {
+                    match action {
+                        Action::Build(order) => {
+                            builds += 1;
+                            building = Some((order.generation.0, tick));
+                        }
+                        Action::CancelBuild(generation) => {
+                            building = None;
+                            desk.build(generation.0, BuildOutcome::Cancelled);
+                        }
+                        Action::Terminate(generation) => {
+                            desk.exited(generation.0, Exit::Signal(15));
+                        }
+                        Action::Start { generation, .. } => started = Some((generation.0, tick)),
+                        Action::Report(Report::LoopEnded { paths }) => {
+                            return (Some(paths), builds);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        (None, builds)
+    }
+}
+
+#[test]
+fn a_build_script_that_writes_a_watched_file_is_noticed() {
+    let mut desk = Desk::serving(Socket::Direct);
+    let play = Play { build_script: Some(|_| "src/generated.rs".into()), ..Play::default() };
+    let (named, builds) = play.run(&mut desk, 60_000);
+    assert_eq!(named, Some(vec![PathBuf::from("src/generated.rs")]));
+    assert!(builds < 12, "{builds} builds");
+    desk.did();
+    desk.wait(60_000);
+    assert_eq!(desk.did(), Vec::<String>::new(), "it has ended");
+    // A person who edits that very file later is heard.
+    desk.change("src/generated.rs");
+    assert_eq!(desk.did().len(), 1);
+    // And the build script's writing during that build is not.
+    desk.wait(200);
+    desk.change("src/generated.rs");
+    assert_eq!(desk.did(), Vec::<String>::new());
+}
+
+#[test]
+fn a_build_script_that_writes_while_the_source_is_broken_is_noticed_too() {
+    let mut desk = Desk::serving(Socket::Direct);
+    let build_script: Option<fn(u64) -> String> = Some(|_| "src/generated.rs".into());
+    let play = Play { build_script, broken: true, ..Play::default() };
+    let (named, _) = play.run(&mut desk, 60_000);
+    assert_eq!(named, Some(vec![PathBuf::from("src/generated.rs")]));
+}
+
+#[test]
+fn a_server_that_writes_at_each_start_is_noticed() {
+    let mut desk = Desk::serving(Socket::Direct);
+    let play = Play { server: Some(|_| "data/state.json".into()), ..Play::default() };
+    let (named, _) = play.run(&mut desk, 60_000);
+    assert_eq!(named, Some(vec![PathBuf::from("data/state.json")]));
+}
+
+#[test]
+fn a_server_that_writes_a_new_file_at_each_start_is_noticed_by_its_folder() {
+    let mut desk = Desk::serving(Socket::Direct);
+    let play = Play { server: Some(|number| format!("data/{number}.log")), ..Play::default() };
+    let (named, _) = play.run(&mut desk, 60_000);
+    assert_eq!(named, Some(vec![PathBuf::from("data/")]));
+}
+
+#[test]
+fn somebody_who_saves_all_the_time_is_not_taken_for_a_loop() {
+    for every in [70, 130, 300, 490, 500, 510, 700, 1_000, 1_500, 2_000, 3_000, 5_000] {
+        let mut desk = Desk::serving(Socket::Direct);
+        let play = Play { saves_every: Some(every), ..Play::default() };
+        let (named, builds) = play.run(&mut desk, 120_000);
+        assert_eq!(named, None, "a save every {every} ms");
+        assert!(builds > 15, "a save every {every} ms: {builds} builds in two minutes");
+    }
+}
