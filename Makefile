@@ -1,0 +1,34 @@
+# make dev      the fixture app under `cargo stario watch`
+# make test     all tests that this machine can run; what is skipped is named at the end
+# make install  cargo-stario into cargo's bin folder
+
+CARGO ?= cargo
+APP := fixtures/axum-app
+
+.PHONY: dev test lint install
+
+dev:
+	$(CARGO) build --quiet
+	@echo
+	@echo '  Once it says "Serving", open the address, then edit MESSAGE in'
+	@echo '  $(APP)/src/main.rs, save, and reload the page. Ctrl-C ends it.'
+	@echo
+	@cd $(APP) && PATH="$(CURDIR)/target/debug:$$PATH" $(CARGO) stario watch main:bootstrap
+
+# cargo-nextest runs them side by side where it is installed; cargo test does the same work.
+test:
+	@mkdir -p target && rm -f target/skipped
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) nextest run --no-fail-fast; \
+	else \
+		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) test --no-fail-fast; \
+	fi
+	@if [ -s target/skipped ]; then echo 'Skipped on this machine:'; sort -u target/skipped; fi
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --no-deps --quiet
+
+install:
+	$(CARGO) install --path . --locked
