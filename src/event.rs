@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// One round of building and running. Each build gets the next number, and the server that is
 /// started from it carries the same one, so that what a superseded round still says is told apart.
@@ -153,17 +153,31 @@ pub struct Artifact {
     pub executable: PathBuf,
     /// What it is: equal identities are equal contents.
     pub identity: Identity,
+    /// Tells whether the file is still that one.
+    pub stamp: Stamp,
     /// Cargo had nothing to do.
     pub fresh: bool,
     /// What build scripts set with `cargo::rustc-env`, and `OUT_DIR`: `cargo run` hands these on.
     pub env: Vec<(String, String)>,
-    /// Folders of dynamic libraries that build scripts named with `cargo::rustc-link-search`.
+    /// Where `cargo run` lets it look for dynamic libraries, in that order, the toolchain's own
+    /// folder left out.
     pub library_paths: Vec<PathBuf>,
 }
 
 /// The content of an executable, as a hash, and the environment that its build scripts gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(pub u128);
+
+/// What tells one file at a path from the next one there, without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The inode (0 where there is none).
+    pub inode: u64,
+    /// The modification time.
+    pub modified: SystemTime,
+    /// In bytes.
+    pub length: u64,
+}
 
 /// What a server says. After `Spawned` it ends with exactly one `Exited`.
 #[derive(Clone, Debug, PartialEq, Eq)]

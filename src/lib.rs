@@ -9,6 +9,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod plan;
+pub mod process;
 pub mod report;
 pub mod run;
 pub mod server;

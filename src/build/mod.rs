@@ -1,0 +1,275 @@
+//! Cargo becomes [`BuildEvent`]s: one build at a time, each ending with exactly one `Finished`.
+//!
+//! A build is cancelled by killing its group, cargo and every rustc below it. When cargo takes a
+//! changed file for an old one because of its time stamp, the build is forced (see [`memory`]).
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cargo_metadata::PackageId;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+
+use crate::entry::{LocalPackage, TargetKind};
+use crate::event::{Artifact, BuildEvent, BuildOutcome, Event, Exit, Generation, Level, Notice};
+use crate::process::Groups;
+
+mod cargo;
+mod dep_info;
+mod identity;
+mod memory;
+
+pub use identity::stamp;
+
+use cargo::{Ended, Round};
+use memory::{Contents, Memory, Unit};
+
+/// What cargo is to build.
+#[derive(Clone, Debug)]
+pub struct BuildCommand {
+    /// The cargo to call.
+    pub cargo: PathBuf,
+    /// The folder to call it in: the user's.
+    pub current_dir: PathBuf,
+    /// The workspace's folder. Absolute.
+    pub workspace_root: PathBuf,
+    /// The package that has the target.
+    pub package: PackageId,
+    /// What kind of target it is.
+    pub kind: TargetKind,
+    /// The target's name.
+    pub target: String,
+    /// Cargo's own options, as the user gave them, without those that choose package and target.
+    pub options: Vec<OsString>,
+    /// Every local package that the target depends on.
+    pub local: Vec<LocalPackage>,
+}
+
+/// Starts builds, and remembers from one to the next what cargo has seen.
+#[derive(Debug)]
+pub struct Builder {
+    groups: Groups,
+    events: mpsc::UnboundedSender<Event>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl Builder {
+    /// A builder that tells `events` what happens.
+    pub fn new(groups: Groups, events: mpsc::UnboundedSender<Event>) -> Self {
+        Self { groups, events, memory: Arc::default() }
+    }
+
+    /// Starts a build. `changed`: every path that changed since the last build that completed. Must
+    /// be called from the tool's main thread, within tokio's `current_thread` runtime: see
+    /// [`Groups::spawn`].
+    pub fn spawn(
+        &self,
+        generation: Generation,
+        command: BuildCommand,
+        changed: Vec<PathBuf>,
+    ) -> BuildHandle {
+        let (cancel, cancelled) = watch::channel(false);
+        let build = Build {
+            generation,
+            command,
+            changed,
+            cancelled,
+            groups: self.groups.clone(),
+            events: self.events.clone(),
+            memory: Arc::clone(&self.memory),
+        };
+        tokio::spawn(async move {
+            let outcome = build.run().await;
+            build.say(BuildEvent::Finished(outcome));
+        });
+        BuildHandle { cancel }
+    }
+}
+
+/// A build under way. Dropping it cancels the build.
+#[derive(Debug)]
+#[must_use = "dropping it cancels the build"]
+pub struct BuildHandle {
+    cancel: watch::Sender<bool>,
+}
+
+impl BuildHandle {
+    /// Ends the build: cargo and all below it are killed at once. Its `Finished` follows when
+    /// nothing of it is left. Comes to nothing when that was said already.
+    pub fn cancel(&self) {
+        self.cancel.send_replace(true);
+    }
+}
+
+/// Why a build ends without an executable.
+type Stopped = BuildOutcome;
+
+struct Build {
+    generation: Generation,
+    command: BuildCommand,
+    changed: Vec<PathBuf>,
+    cancelled: watch::Receiver<bool>,
+    groups: Groups,
+    events: mpsc::UnboundedSender<Event>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl Build {
+    async fn run(&self) -> BuildOutcome {
+        let outcome = match self.rounds().await {
+            Ok(round) => self.succeeded(round).await,
+            Err(stopped) => stopped,
+        };
+        if self.is_cancelled() { BuildOutcome::Cancelled } else { outcome }
+    }
+
+    /// Runs cargo, and once more when it has missed something.
+    async fn rounds(&self) -> Result<Round, Stopped> {
+        let (round, missed) = self.round().await?;
+        if missed.is_empty() || !self.force(missed).await {
+            return Ok(round);
+        }
+        Ok(self.round().await?.0)
+    }
+
+    /// Runs cargo once. Second: the changed files that it took for old ones.
+    async fn round(&self) -> Result<(Round, Vec<PathBuf>), Stopped> {
+        let changed = self.changed.clone();
+        let before = blocking(move || Contents::read(changed)).await;
+        let round = cargo::run(&self.groups, &self.command, self.cancelled.clone(), |event| {
+            self.say(event)
+        })
+        .await;
+
+        let completed = matches!(round.ended, Ended::Exited(Exit::Code(0)));
+        let units = self.units(&round).await;
+        let paths = before.paths();
+        let after = blocking(move || Contents::read(paths)).await;
+        {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            if completed {
+                let missed = memory.missed(&before, &units);
+                memory.learn_all(&before, &after);
+                if !missed.is_empty() {
+                    return Ok((round, missed));
+                }
+            } else {
+                memory.learn_compiled(&before, &after, &units);
+            }
+        }
+        match round.ended {
+            Ended::Exited(Exit::Code(0)) => Ok((round, Vec::new())),
+            Ended::Exited(exit) => Err(BuildOutcome::Failed(exit)),
+            Ended::Cancelled => Err(BuildOutcome::Cancelled),
+            Ended::NotStarted(message) => Err(self.not_started(&message)),
+        }
+    }
+
+    /// What was compiled from what. Costs reading a few files, and only where it is asked for.
+    async fn units(&self, round: &Round) -> Vec<Unit> {
+        if self.changed.is_empty() {
+            return Vec::new();
+        }
+        let artifacts = round.artifacts.clone();
+        let local: Vec<PathBuf> = self.command.local.iter().map(|it| it.root.clone()).collect();
+        let workspace = self.command.workspace_root.clone();
+        blocking(move || memory::units(&artifacts, &local, &workspace)).await
+    }
+
+    /// Makes cargo see the files, as `touch` would. `false` when that failed.
+    async fn force(&self, missed: Vec<PathBuf>) -> bool {
+        let paths = missed.clone();
+        let touched = blocking(move || paths.iter().try_for_each(|path| touch(path))).await;
+        let names: Vec<_> = missed.iter().map(|path| path.display().to_string()).collect();
+        let names = names.join(", ");
+        let notice = match &touched {
+            Ok(()) => Notice {
+                level: Level::Verbose,
+                code: "forced-rebuild",
+                text: format!("cargo took {names} for older than it is: building again"),
+                help: None,
+            },
+            Err(error) => Notice {
+                level: Level::Warning,
+                code: "stale-build",
+                text: format!("cargo did not see the change of {names}: {error}"),
+                help: Some("save it once more".to_owned()),
+            },
+        };
+        // Nobody listens: the tool is ending.
+        let _ = self.events.send(Event::Notice(notice));
+        touched.is_ok()
+    }
+
+    async fn succeeded(&self, round: Round) -> BuildOutcome {
+        let Some(found) = round.artifact(&self.command) else {
+            return BuildOutcome::Broken {
+                message: format!(
+                    "cargo built, but named no executable for `{}`",
+                    self.command.target
+                ),
+                help: Vec::new(),
+            };
+        };
+        let executable = found.0;
+        let fresh = found.1;
+        let env = round.script_env(&self.command.package);
+        let library_paths = round.library_paths(&executable);
+        let (path, variables) = (executable.clone(), env.clone());
+        match blocking(move || identity::identify(&path, &variables)).await {
+            Ok((identity, stamp)) => BuildOutcome::Succeeded(Artifact {
+                executable,
+                identity,
+                stamp,
+                fresh,
+                env,
+                library_paths,
+            }),
+            Err(error) => BuildOutcome::Broken {
+                message: format!("could not read `{}`: {error}", executable.display()),
+                help: Vec::new(),
+            },
+        }
+    }
+
+    fn not_started(&self, message: &str) -> BuildOutcome {
+        BuildOutcome::Broken {
+            message: format!("could not run `{}`: {message}", self.command.cargo.display()),
+            help: vec!["install cargo from https://rustup.rs, or name it in `CARGO`".to_owned()],
+        }
+    }
+
+    fn say(&self, event: BuildEvent) {
+        // Nobody listens: the tool is ending.
+        let _ = self.events.send(Event::Build(self.generation, event));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        // A handle that is gone is a cancellation too.
+        *self.cancelled.borrow() || self.cancelled.has_changed().is_err()
+    }
+}
+
+/// Sets a file's modification time to now.
+fn touch(path: &Path) -> std::io::Result<()> {
+    // Windows asks for the right to write; elsewhere it would look like a write to whoever watches.
+    let file = std::fs::OpenOptions::new().read(true).write(cfg!(windows)).open(path)?;
+    file.set_modified(std::time::SystemTime::now())
+}
+
+/// Runs what blocks on another thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and so is whoever waits for this.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Distinct paths in order, as cargo keeps them.
+type Paths = BTreeSet<PathBuf>;

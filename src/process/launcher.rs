@@ -1,0 +1,93 @@
+//! `__exec`: the first life of every process that the tool starts. It becomes the program with
+//! `exec`, and so keeps the process id, after it has done what only the new process itself can do:
+//!
+//! - ask to be killed when the tool dies (Linux);
+//! - wait for the tool to say that the watchdog knows its group;
+//! - put its own process id into `LISTEN_PID`, which nobody can know before the fork.
+//!
+//! Its stdin is a socket to the tool: one byte comes in as «go», and nothing but the text of an
+//! error goes out. A successful `exec` closes it. The arguments are made by [`arguments`].
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, ensure};
+
+/// The hidden subcommand's name.
+pub(super) const NAME: &str = "__exec";
+/// Tells the launcher to go on.
+pub(super) const GO: &[u8] = b"+";
+/// Says that a socket is handed over.
+const SOCKET: &str = "socket";
+/// Says that none is.
+const NO_SOCKET: &str = "no-socket";
+
+/// The launcher's arguments, for a program of this path and these arguments.
+pub(super) fn arguments<'a>(
+    socket: bool,
+    program: &'a OsStr,
+    arguments: impl Iterator<Item = &'a OsStr>,
+) -> Vec<OsString> {
+    let mut all: Vec<OsString> = vec![
+        NAME.into(),
+        std::process::id().to_string().into(),
+        if socket { SOCKET } else { NO_SOCKET }.into(),
+        program.to_owned(),
+    ];
+    all.extend(arguments.map(ToOwned::to_owned));
+    all
+}
+
+/// Becomes the program. Returns when that fails, after the tool was told why.
+pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    // A copy, closed on exec: stdin itself is made the program's.
+    let Ok(tool) = io::stdin().as_fd().try_clone_to_owned() else {
+        return ExitCode::FAILURE;
+    };
+    let mut tool = UnixStream::from(tool);
+    if let Err(error) = launch(&mut tool, arguments) {
+        // Who is not there to read it has no need of it.
+        let _ = write!(tool, "{error:#}");
+    }
+    ExitCode::FAILURE
+}
+
+fn launch(
+    tool: &mut UnixStream,
+    mut arguments: impl Iterator<Item = OsString>,
+) -> anyhow::Result<()> {
+    let parent = arguments.next().context("the tool's process id is missing")?;
+    let socket = arguments.next().context("it is missing whether there is a socket")?;
+    let program = arguments.next().context("the program is missing")?;
+
+    die_with_parent().context("could not ask to end with the tool")?;
+    let mut go = [0];
+    tool.read_exact(&mut go).context("the tool is gone")?;
+    // It may have gone before the request above was made.
+    let alive = rustix::process::getppid()
+        .is_some_and(|pid| pid.as_raw_nonzero().to_string().as_str() == parent);
+    ensure!(alive, "the tool is gone");
+
+    let mut command = Command::new(&program);
+    command.args(arguments).stdin(Stdio::null());
+    if socket == SOCKET {
+        command.env("LISTEN_PID", std::process::id().to_string());
+    }
+    Err(command.exec().into())
+}
+
+#[cfg(target_os = "linux")]
+fn die_with_parent() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
+}
+
+/// The watchdog alone sees to it.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "Linux can fail")]
+fn die_with_parent() -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! Process groups on Unix.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::watchdog::Watchdog;
+use super::{LISTEN_VARIABLES, Program, Stdout, launcher};
+use crate::event::Exit;
+
+/// The first descriptor that systemd's protocol passes: `SD_LISTEN_FDS_START`.
+const FIRST_PASSED: i32 = 3;
+/// How long killed processes may take to be gone: a process in the middle of disk I/O cannot be
+/// killed, and shall not hold up the tool for ever.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Starts programs, each in a group of its own, and keeps the watchdog that outlives the tool.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    tool: PathBuf,
+    watchdog: Arc<Mutex<Watchdog>>,
+}
+
+impl Groups {
+    /// Starts the watchdog. `tool` is our own executable: [`super::tool`], in tests the one that
+    /// cargo built. Needs tokio's runtime.
+    pub fn start(tool: PathBuf) -> io::Result<Self> {
+        let watchdog = Arc::new(Mutex::new(Watchdog::start(tool.clone())?));
+        tokio::spawn(keep_alive(Arc::downgrade(&watchdog)));
+        Ok(Self { tool, watchdog })
+    }
+
+    /// Starts a program. Must be called from a thread that lives as long as the tool: on Linux the
+    /// process is killed when that thread ends.
+    pub async fn spawn(&self, program: Program) -> io::Result<Group> {
+        lock(&self.watchdog).revive()?;
+        let (ours, launchers) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut child = self.command(program, launchers)?.spawn()?;
+        let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
+        let stdout = child.stdout.take();
+        // From here on its drop kills the group.
+        let group = Group { pid, child, stdout, groups: self.clone(), finished: false };
+        lock(&self.watchdog).add(pid)?;
+
+        let mut launcher = UnixStream::from_std(ours)?;
+        // Where it has died, the reading below says so.
+        let _ = launcher.write_all(launcher::GO).await;
+        let mut error = String::new();
+        // A reset says that it died with our byte unread.
+        let _ = launcher.read_to_string(&mut error).await;
+        if error.is_empty() {
+            return Ok(group);
+        }
+        group.wait().await;
+        Err(io::Error::other(error))
+    }
+
+    /// Process id of the watchdog.
+    pub fn watchdog(&self) -> Option<u32> {
+        lock(&self.watchdog).pid()
+    }
+
+    /// Ends the watchdog and waits until it is gone; the next program that is started has a new
+    /// one. Kills every group that is still there.
+    pub fn stop(&self) {
+        lock(&self.watchdog).stop();
+    }
+
+    fn command(&self, program: Program, launchers: StdUnixStream) -> io::Result<Command> {
+        let mut command = Command::new(&self.tool);
+        command
+            .args(launcher::arguments(
+                program.socket.is_some(),
+                program.executable.as_os_str(),
+                program.arguments.iter().map(AsRef::as_ref),
+            ))
+            .current_dir(&program.current_dir)
+            .stdin(Stdio::from(std::os::fd::OwnedFd::from(launchers)))
+            .stdout(match program.stdout {
+                Stdout::Inherited => Stdio::inherit(),
+                Stdout::Piped => Stdio::piped(),
+            })
+            .process_group(0);
+        for name in LISTEN_VARIABLES {
+            command.env_remove(name);
+        }
+        for (name, value) in program.environment.changes() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(socket) = program.socket {
+            command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", socket.name);
+            let mapping = FdMapping { parent_fd: socket.descriptor, child_fd: FIRST_PASSED };
+            command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
+        }
+        Ok(command)
+    }
+}
+
+fn lock(watchdog: &Mutex<Watchdog>) -> MutexGuard<'_, Watchdog> {
+    // Whatever panicked has left a set of numbers behind, which is as good as before.
+    watchdog.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the watchdog again whenever it dies, until it is stopped or its owner is gone.
+async fn keep_alive(watchdog: Weak<Mutex<Watchdog>>) {
+    loop {
+        let Some(stdout) = watchdog.upgrade().and_then(|it| lock(&it).take_stdout()) else {
+            return;
+        };
+        let Ok(mut stdout) = ChildStdout::from_std(stdout) else { return };
+        // It says nothing more: this is its end.
+        let _ = stdout.read(&mut [0]).await;
+        let Some(watchdog) = watchdog.upgrade() else { return };
+        let mut watchdog = lock(&watchdog);
+        if !watchdog.is_on() || watchdog.revive().is_err() {
+            return;
+        }
+    }
+}
+
+/// A running process and all that it started, as long as that stays in its group.
+#[derive(Debug)]
+pub struct Group {
+    pid: u32,
+    child: Child,
+    stdout: Option<ChildStdout>,
+    groups: Groups,
+    finished: bool,
+}
+
+impl Group {
+    /// The process's id, and the group's.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The process's stdout, where it was piped.
+    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.stdout.take()
+    }
+
+    /// Asks every process of the group to stop (SIGTERM).
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Makes every process of the group stop (SIGKILL).
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Waits for the process's end. Can be dropped and called again. What is left of the group goes
+    /// on: [`Group::wait`] ends it.
+    pub async fn leader(&mut self) -> Exit {
+        match self.child.wait().await {
+            Ok(status) => exit_of(status),
+            // There is no such child: somebody else has waited for it.
+            Err(_) => Exit::Code(-1),
+        }
+    }
+
+    /// Waits for the process's end, kills what it leaves of its group, and waits until all of it is
+    /// gone.
+    pub async fn wait(mut self) -> Exit {
+        let exit = self.leader().await;
+        self.kill();
+        gone(self.pid).await;
+        self.finish();
+        exit
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if let Some(group) = group(self.pid) {
+            // It is gone already.
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+    }
+
+    fn finish(&mut self) {
+        if !std::mem::replace(&mut self.finished, true) {
+            // Without a watchdog there is nobody to tell.
+            let _ = lock(&self.groups.watchdog).remove(self.pid);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.kill();
+            self.finish();
+        }
+    }
+}
+
+/// How a process ended.
+pub fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(-1),
+    }
+}
+
+fn group(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// Waits until a killed group is gone. The system has no event for it: the processes are not our
+/// children.
+async fn gone(pid: u32) {
+    let Some(group) = group(pid) else { return };
+    let looking = async {
+        let mut pause = Duration::from_micros(500);
+        while is_alive(group) {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    };
+    // What cannot be killed is left to the system.
+    let _ = tokio::time::timeout(GONE_WITHIN, looking).await;
+}
+
+/// Whether a process of the group runs. One that has ended and that nobody has waited for does not.
+fn is_alive(group: Pid) -> bool {
+    match rustix::process::test_kill_process_group(group) {
+        Ok(()) => !only_zombies(group),
+        // macOS answers EPERM where only zombies are left.
+        Err(error) => error != Errno::SRCH && error != Errno::PERM,
+    }
+}
+
+/// Whether the group is made of processes alone that an idle init has not waited for, as there are
+/// in containers.
+#[cfg(target_os = "linux")]
+fn only_zombies(group: Pid) -> bool {
+    let Ok(processes) = procfs::process::all_processes() else { return false };
+    processes
+        .filter_map(|process| process.ok()?.stat().ok())
+        .filter(|stat| stat.pgrp == group.as_raw_nonzero().get())
+        .all(|stat| matches!(stat.state, 'Z' | 'X'))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn only_zombies(_group: Pid) -> bool {
+    false
+}

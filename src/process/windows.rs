@@ -1,0 +1,107 @@
+//! Job objects on Windows: closing the last handle to a job kills what is in it, also when the tool
+//! is killed.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+
+use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
+use tokio::process::ChildStdout;
+
+use super::{LISTEN_VARIABLES, Program, Stdout};
+use crate::event::Exit;
+
+/// Starts programs, each in a job of its own.
+#[derive(Clone, Debug)]
+pub struct Groups;
+
+impl Groups {
+    /// Nothing needs to be started here.
+    pub fn start(_tool: PathBuf) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Starts a program.
+    pub async fn spawn(&self, program: Program) -> io::Result<Group> {
+        let mut command = CommandWrap::with_new(&program.executable, |command| {
+            command
+                .args(&program.arguments)
+                .current_dir(&program.current_dir)
+                .stdin(Stdio::null())
+                .stdout(match program.stdout {
+                    Stdout::Inherited => Stdio::inherit(),
+                    Stdout::Piped => Stdio::piped(),
+                });
+            for name in LISTEN_VARIABLES {
+                command.env_remove(name);
+            }
+            for (name, value) in program.environment.changes() {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            }
+        });
+        command.wrap(KillOnDrop).wrap(JobObject);
+        let mut child = command.spawn()?;
+        let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
+        let stdout = child.stdout().take();
+        Ok(Group { pid, child, stdout })
+    }
+
+    /// Nothing needs to be stopped here.
+    pub fn stop(&self) {}
+}
+
+/// A running process and all that it started.
+#[derive(Debug)]
+pub struct Group {
+    pid: u32,
+    child: Box<dyn ChildWrapper>,
+    stdout: Option<ChildStdout>,
+}
+
+impl Group {
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The process's stdout, where it was piped.
+    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.stdout.take()
+    }
+
+    /// Windows has no signal to ask with: the same as [`Group::kill`].
+    pub fn terminate(&mut self) {
+        self.kill();
+    }
+
+    /// Makes every process of the job stop.
+    pub fn kill(&mut self) {
+        // It is gone already.
+        let _ = self.child.start_kill();
+    }
+
+    /// Waits for the process's end.
+    pub async fn leader(&mut self) -> Exit {
+        match self.child.inner_mut().wait().await {
+            Ok(status) => exit_of(status),
+            Err(_) => Exit::Code(-1),
+        }
+    }
+
+    /// Waits for the process's end, kills what it leaves of its job, and waits until that is gone.
+    pub async fn wait(mut self) -> Exit {
+        let exit = self.leader().await;
+        self.kill();
+        // The job's end; the exit code is known.
+        let _ = self.child.wait().await;
+        exit
+    }
+}
+
+/// How a process ended.
+pub fn exit_of(status: ExitStatus) -> Exit {
+    Exit::Code(status.code().unwrap_or(-1))
+}
