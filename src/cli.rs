@@ -73,12 +73,12 @@ fn example(lines: &[&str], notes: &str) -> String {
 /// `cargo stario watch`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct WatchArgs {
-    /// What both commands take.
-    #[command(flatten)]
-    pub shared: Shared,
     /// What only this one takes.
     #[command(flatten, next_help_heading = "Watch Options")]
     pub watch: WatchOptions,
+    /// What both commands take.
+    #[command(flatten)]
+    pub shared: Shared,
 }
 
 /// `cargo stario serve`
@@ -95,9 +95,10 @@ pub struct Shared {
     /// What to run, as MODULE[:FUNCTION]: `main` (the package's default binary) or a binary's, an
     /// example's or a package's name, `::` and a module inside where there is one, and the function
     /// that the server starts with
+    #[arg(help_heading = None)]
     pub entry: Option<String>,
     /// Arguments for the server
-    #[arg(last = true, value_name = "ARGS")]
+    #[arg(last = true, value_name = "ARGS", help_heading = None)]
     pub args: Vec<OsString>,
     /// Our own options.
     #[command(flatten, next_help_heading = "Server Options")]
