@@ -1,9 +1,27 @@
 //! Typed options, environment and metadata become one [`Config`], fully resolved.
+//!
+//! Each setting comes from the strongest place that names it: the flag; `STARIO_<NAME>` in the
+//! environment; `[package.metadata.stario]` of the entry's package; `[workspace.metadata.stario]`;
+//! the default. A variable that is set to nothing and an empty list count as not given. `watch` is
+//! taken whole from the strongest place, `watch-ignore` adds up over all. `PORT` in the environment
+//! counts where none of these places names a port. Reads no file, and no environment but the one it
+//! is handed.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cli::{ServerOptions, WatchOptions};
+use crate::error::Failure;
 use crate::watch::Spec;
+
+mod layers;
+mod table;
+mod values;
+
+use layers::Found;
+pub use layers::Layers;
+pub use table::Table;
 
 /// The settings of our own (not cargo's), each from the strongest place that names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,3 +81,94 @@ pub enum EventsTo {
     /// This descriptor, inherited from whoever started us.
     Descriptor(i32),
 }
+
+/// The default quiet time after a change.
+const DEBOUNCE: Duration = Duration::from_millis(30);
+/// The default time that a server may take to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Takes each setting from the strongest place that names it. `watch` is `None` for `serve`.
+///
+/// # Errors
+///
+/// A value that cannot be read, with the place that it comes from.
+pub fn resolve(
+    server: &ServerOptions,
+    watch: Option<&WatchOptions>,
+    layers: &Layers<'_>,
+) -> Result<Config, Failure> {
+    let none = WatchOptions::default();
+    let watch = watch.unwrap_or(&none);
+    let one = |option, typed: &Option<_>| layers.one(option, typed.as_deref());
+    // A flag can only switch on.
+    let no_gitignore = watch.no_gitignore.then_some(OsStr::new("true"));
+
+    Ok(Config {
+        host: read(one("host", &server.host), values::host)?.unwrap_or_else(|| "127.0.0.1".into()),
+        port: port(server, layers)?,
+        unix_socket: one("unix-socket", &server.unix_socket).map(|it| path(&it)).transpose()?,
+        tracer: read(one("tracer", &server.tracer), values::tracer)?,
+        listen: read(one("listen", &server.listen), values::listen)?.unwrap_or_default(),
+        grace: read(one("grace", &server.grace), values::seconds)?.unwrap_or(GRACE),
+        events: one("events", &server.events).map(|it| events(&it)).transpose()?,
+        watch: layers.all("watch", &watch.watch).first().map(|it| specs(it)).transpose()?,
+        watch_ignore: specs(&layers.all("watch-ignore", &watch.watch_ignore).concat())?,
+        gitignore: !read(layers.one("no-gitignore", no_gitignore), values::switch)?
+            .unwrap_or_default(),
+        debounce: read(one("debounce", &watch.debounce), values::milliseconds)?.unwrap_or(DEBOUNCE),
+        poll: read(one("poll", &watch.poll), values::poll)?.flatten(),
+    })
+}
+
+fn read<T>(
+    found: Option<Found<'_>>,
+    reader: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, Failure> {
+    found.map(|found| found.text(reader)).transpose()
+}
+
+fn port(server: &ServerOptions, layers: &Layers<'_>) -> Result<Port, Failure> {
+    let found = layers.one("port", server.port.as_deref()).or_else(|| layers.port());
+    let number = read(found, values::port)?;
+    Ok(Port { number: number.unwrap_or(8000), named: number.is_some() })
+}
+
+/// A path, made absolute by the folder that belongs to the place it was found in.
+fn path(found: &Found<'_>) -> Result<PathBuf, Failure> {
+    if found.value.is_empty() {
+        return Err(found.failure("it is empty"));
+    }
+    Ok(absolute(&found.value, found.base))
+}
+
+fn absolute(path: &OsStr, base: &Path) -> PathBuf {
+    // Through the components, which drop `./`.
+    base.join(path).components().collect()
+}
+
+fn events(found: &Found<'_>) -> Result<EventsTo, Failure> {
+    match found.value.to_str().and_then(|text| text.strip_prefix("fd:")) {
+        Some(_) => found.text(|text| {
+            let number = text.strip_prefix("fd:").unwrap_or(text);
+            values::descriptor(number).map(EventsTo::Descriptor)
+        }),
+        None => path(found).map(EventsTo::File),
+    }
+}
+
+fn specs(found: &[Found<'_>]) -> Result<Vec<Spec>, Failure> {
+    found.iter().map(spec).collect()
+}
+
+fn spec(found: &Found<'_>) -> Result<Spec, Failure> {
+    found.text(|text| {
+        if text.is_empty() {
+            return Err("it is empty".into());
+        }
+        let spec = Spec { text: text.into(), base: found.base.to_owned() };
+        spec.check().map(|()| spec)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,3 +15,4 @@ pub mod run;
 pub mod server;
 pub mod supervisor;
 pub mod watch;
+pub mod wording;

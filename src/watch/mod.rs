@@ -27,3 +27,15 @@ pub struct WatchSet {
     /// Whether ignore files count.
     pub gitignore: bool,
 }
+
+// Stands in until the filter brings its own check of the same signature.
+impl Spec {
+    /// Why this cannot be watched, where it cannot.
+    pub fn check(&self) -> Result<(), String> {
+        globset::GlobBuilder::new(&self.text)
+            .literal_separator(true)
+            .build()
+            .map(drop)
+            .map_err(|error| error.kind().to_string())
+    }
+}
