@@ -1,0 +1,150 @@
+//! From the command line to the exit code: what has to stand before anything runs, then
+//! [`watch`](self::watch) or [`serve`](self::serve).
+
+mod project;
+mod serve;
+mod watch;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tokio::sync::mpsc;
+
+use crate::cli::{self, CargoOptions, Command};
+use crate::config::{Config, EventsTo};
+use crate::error::Failure;
+use crate::event::{Event, Signal};
+use crate::plan::Source;
+use crate::process::{self, Groups};
+use crate::report::{Json, Reporter, Terminal, Verbosity};
+use crate::signals;
+
+use self::project::Project;
+
+/// Runs the tool. Its exit codes are part of the contract: see the README.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let command = match cli::parse(args) {
+        Ok(command) => command,
+        Err(error) => {
+            // Clap prints help to stdout and mistakes to stderr; a closed one is nobody's mistake.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut terminal = terminal(&command.shared().cargo);
+    // One thread, so that every process is started by the thread that lives as long as the tool.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(command, &mut terminal));
+            // Whatever still blocks a thread (a walk, a read) must not hold up the end.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(Failure::usage(format!("could not start: {error}"))),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            terminal.failure(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Everything that both commands start with.
+struct Start {
+    project: Project,
+    groups: Groups,
+    reporter: Reporter,
+    sender: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
+    let current_dir = std::env::current_dir().map_err(|error| {
+        Failure::usage(format!("the current folder cannot be read: {error}"))
+            .help("go to a folder that exists")
+    })?;
+    let groups = process::tool().and_then(Groups::start);
+    let groups = groups.map_err(|error| {
+        Failure::usage(format!("could not start the watchdog (a process of our own): {error}"))
+    })?;
+    let (sender, mut events) = mpsc::unbounded_channel();
+    signals::listen(sender.clone())
+        .map_err(|error| Failure::usage(format!("could not take signals: {error}")))?;
+
+    let watching = matches!(command, Command::Watch(_));
+    let source = Source::new(command, current_dir);
+    // The first phase has nothing to stop but itself: a signal ends it, and cargo with it.
+    let project = tokio::select! {
+        project = Project::open(source, groups.clone()) => project,
+        code = interrupted(&mut events) => {
+            groups.stop();
+            return Ok(code);
+        }
+    }?;
+    let json = events_out(&project.plan().config)?;
+    let reporter = Reporter { terminal: terminal.take(), json };
+    let start = Start { project, groups: groups.clone(), reporter, sender, events };
+    let ended = if watching { watch::watch(start).await } else { serve::serve(start).await };
+    groups.stop();
+    ended
+}
+
+/// Waits for a signal; says with which exit code it ends the tool.
+async fn interrupted(events: &mut mpsc::UnboundedReceiver<Event>) -> u8 {
+    while let Some(event) = events.recv().await {
+        if let Event::Signal(signal) = event {
+            return exit_code(signal);
+        }
+    }
+    std::future::pending().await
+}
+
+/// 128 and the signal's number, as a shell has it.
+fn exit_code(signal: Signal) -> u8 {
+    match signal {
+        Signal::Hangup => 129,
+        Signal::Interrupt => 130,
+        Signal::Terminate => 143,
+    }
+}
+
+fn terminal(cargo: &CargoOptions) -> Terminal {
+    let verbosity = match (cargo.quiet, cargo.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Normal,
+        (false, _) => Verbosity::Verbose,
+    };
+    let current_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    Terminal::new(io::stderr(), colour(cargo.color), verbosity, current_dir)
+}
+
+/// As cargo decides it: `--color`, then `CARGO_TERM_COLOR`, then whether stderr is a terminal that
+/// shows colours (and `NO_COLOR` is not set).
+fn colour(typed: Option<clap::ColorChoice>) -> bool {
+    let configured = std::env::var("CARGO_TERM_COLOR");
+    match (typed, configured.as_deref()) {
+        (Some(clap::ColorChoice::Always), _) | (None, Ok("always")) => true,
+        (Some(clap::ColorChoice::Never), _) | (None, Ok("never")) => false,
+        _ => io::stderr().is_terminal() && console::colors_enabled_stderr(),
+    }
+}
+
+/// Opens what `--events` names.
+fn events_out(config: &Config) -> Result<Option<Json>, Failure> {
+    let Some(to) = &config.events else { return Ok(None) };
+    let (name, file) = match to {
+        EventsTo::File(path) => (path.display().to_string(), File::create(path)),
+        EventsTo::Descriptor(number) => (format!("fd:{number}"), process::inherited(*number)),
+    };
+    match file {
+        Ok(file) => Ok(Some(Json::new(file))),
+        Err(error) => Err(Failure::usage(format!("--events {name}: {error}"))
+            .help("it takes a file, a named pipe, or an open descriptor as in `--events fd:3 3>events`")),
+    }
+}

@@ -1,0 +1,123 @@
+//! What is in force of the user's project: the plan, and what `cargo run` would add to the server's
+//! environment. Read at the start, and again as a whole when a manifest has changed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::build::BuildCommand;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::event::{Level, Notice};
+use crate::plan::{self, Plan, Source};
+use crate::process::Groups;
+use crate::server::{CargoQuery, CargoRun};
+
+/// Shared between the loop and the build that reads the manifests again.
+#[derive(Clone, Debug)]
+pub(super) struct Project {
+    source: Arc<Source>,
+    groups: Groups,
+    read: Arc<Mutex<Read>>,
+}
+
+/// What was read together.
+#[derive(Clone, Debug)]
+struct Read {
+    plan: Arc<Plan>,
+    cargo_run: Arc<CargoRun>,
+}
+
+/// What reading again has brought.
+pub(super) struct Reread {
+    /// Entry, packages or watch set are others than before.
+    pub(super) changed: bool,
+    /// What changed and only a new start can bring about.
+    pub(super) notice: Option<Notice>,
+}
+
+impl Project {
+    /// Reads the manifests.
+    pub(super) async fn open(source: Source, groups: Groups) -> Result<Self, Failure> {
+        let source = Arc::new(source);
+        let read = read(&source, &groups).await?;
+        Ok(Self { source, groups, read: Arc::new(Mutex::new(read)) })
+    }
+
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.lock().plan)
+    }
+
+    pub(super) fn cargo_run(&self) -> Arc<CargoRun> {
+        Arc::clone(&self.lock().cargo_run)
+    }
+
+    /// Reads the manifests again. When they are wrong, what was read before stays in force.
+    pub(super) async fn reread(&self) -> Result<Reread, Failure> {
+        let new = read(&self.source, &self.groups).await?;
+        let old = std::mem::replace(&mut *self.lock(), new.clone());
+        let (old, new) = (old.plan, new.plan);
+        Ok(Reread {
+            changed: old.watch != new.watch
+                || old.entry.selection() != new.entry.selection()
+                || old.entry.function != new.entry.function
+                || old.entry.local != new.entry.local,
+            notice: only_at_start(&old.config, &new.config),
+        })
+    }
+
+    /// What cargo is to build now.
+    pub(super) fn build_command(&self) -> BuildCommand {
+        let plan = self.plan();
+        BuildCommand {
+            cargo: plan.cargo.clone(),
+            current_dir: plan.current_dir.clone(),
+            workspace_root: plan.workspace_root.clone(),
+            package: plan.entry.package.id.clone(),
+            kind: plan.entry.kind,
+            target: plan.entry.target.clone(),
+            options: plan.options.build_args(),
+            local: plan.entry.local.clone(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Read> {
+        // It is replaced as a whole, so a panic elsewhere leaves it whole.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
+    let plan = plan::resolve(source, groups).await?;
+    let query = CargoQuery {
+        cargo: plan.cargo.clone(),
+        current_dir: plan.current_dir.clone(),
+        workspace_root: plan.workspace_root.clone(),
+        package: plan.entry.package.clone(),
+        target: plan.options.target.clone(),
+    };
+    let cargo_run = tokio::task::spawn_blocking(move || CargoRun::resolve(&query)).await;
+    let cargo_run = cargo_run.map_err(|error| Failure::usage(error.to_string()))??;
+    Ok(Read { plan: Arc::new(plan), cargo_run: Arc::new(cargo_run) })
+}
+
+/// Settings that were changed in a manifest and cannot be changed under a running server.
+fn only_at_start(old: &Config, new: &Config) -> Option<Notice> {
+    let changed: Vec<_> = [
+        ("host", old.host != new.host),
+        ("port", old.port != new.port),
+        ("unix-socket", old.unix_socket != new.unix_socket),
+        ("listen", old.listen != new.listen),
+        ("grace", old.grace != new.grace),
+        ("events", old.events != new.events),
+        ("debounce", old.debounce != new.debounce),
+        ("poll", old.poll != new.poll),
+    ]
+    .into_iter()
+    .filter_map(|(name, changed)| changed.then_some(name))
+    .collect();
+    (!changed.is_empty()).then(|| Notice {
+        level: Level::Warning,
+        code: "restart-needed",
+        text: format!("{} in the metadata counts from the next start on", crate::wording::list(changed)),
+        help: Some("end `cargo stario watch` and start it again".into()),
+    })
+}

@@ -1,0 +1,77 @@
+//! `serve`: builds once and becomes the server.
+
+use super::watch::{Address, server_command};
+use super::{Start, exit_code};
+use crate::build::{BuildHandle, Builder};
+use crate::error::{BUILD_FAILED, Failure};
+use crate::event::{BuildEvent, BuildOutcome, Endpoint, Event, Generation, Handover, Report};
+use crate::server;
+
+/// The one generation that there is.
+const ONLY: Generation = Generation(1);
+
+/// Builds, and becomes the server; returns the exit code where that does not happen.
+pub(super) async fn serve(start: Start) -> Result<u8, Failure> {
+    let Start { project, groups, mut reporter, sender, mut events } = start;
+    let address = Address::claim(&project.plan())?;
+    let command = project.build_command();
+    let began = std::time::Instant::now();
+    reporter.report(&Report::BuildStarted { generation: ONLY });
+    let build = Builder::new(groups.clone(), sender).spawn(
+        ONLY,
+        std::future::ready(Ok(command)),
+        Vec::new(),
+    );
+
+    let mut interrupted = None;
+    let artifact = loop {
+        let Some(event) = events.recv().await else { return Ok(BUILD_FAILED) };
+        match event {
+            Event::Signal(signal) => {
+                interrupted = Some(signal);
+                BuildHandle::cancel(&build);
+            }
+            Event::Notice(notice) => reporter.report(&Report::Notice(notice)),
+            Event::Build(_, BuildEvent::Spawned { pid }) => {
+                reporter.report(&Report::BuildSpawned { generation: ONLY, pid });
+            }
+            Event::Build(_, BuildEvent::Diagnostic(diagnostic)) => {
+                reporter.report(&Report::Diagnostic { generation: ONLY, diagnostic });
+            }
+            Event::Build(_, BuildEvent::Finished(outcome)) => match (outcome, interrupted) {
+                (_, Some(signal)) => return Ok(exit_code(signal)),
+                (BuildOutcome::Succeeded(artifact), None) => break artifact,
+                (BuildOutcome::Broken { message, help }, None) => {
+                    return Err(Failure { message, help, code: BUILD_FAILED });
+                }
+                // Cargo has said why.
+                (BuildOutcome::Failed(_) | BuildOutcome::Cancelled, None) => {
+                    return Ok(BUILD_FAILED);
+                }
+            },
+            _ => {}
+        }
+    };
+    let elapsed = began.elapsed();
+    let fresh = artifact.fresh;
+    reporter.report(&Report::BuildSucceeded { generation: ONLY, elapsed, fresh });
+    let executable = artifact.executable.clone();
+    reporter.report(&Report::ServerStarting { generation: ONLY, executable });
+
+    let command = server_command(&project, &address, artifact, false);
+    // On Unix the process id stays ours.
+    let (pid, handover) = match &address.listener {
+        Some(_) => (std::process::id(), Handover::Inherit),
+        None => (std::process::id(), Handover::Direct),
+    };
+    if cfg!(unix) {
+        reporter.report(&Report::ServerSpawned { generation: ONLY, pid, handover });
+    }
+    if let Some(listener) = &address.listener {
+        let endpoints: Vec<Endpoint> = vec![listener.endpoint().clone()];
+        let after = std::time::Duration::ZERO;
+        reporter.report(&Report::ServerListening { generation: ONLY, endpoints, after });
+    }
+    let exit = server::serve(groups, command, address.listener).await?;
+    Ok(server::exit_code(exit))
+}

@@ -1,0 +1,265 @@
+//! `watch`: the only loop. It receives an event, has the supervisor decide, and performs what was
+//! decided. Nothing slow is awaited here: what takes time reports back as an event.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use super::{Project, Start};
+use crate::build::{BuildHandle, Builder};
+use crate::config::{Config, Listen};
+use crate::error::Failure;
+use crate::event::{
+    Action, Artifact, BuildEvent, BuildOrder, Event, Generation, Handover, Report, ServerEvent,
+};
+use crate::keys;
+use crate::plan::Plan;
+use crate::process::Groups;
+use crate::report::Reporter;
+use crate::server::{self, Listener, ServerCommand, ServerHandle, Told, socket};
+use crate::supervisor::{Settings, Socket, State};
+use crate::watch::{self, Options, Watch};
+
+/// Watches until told to stop; returns the exit code.
+pub(super) async fn watch(start: Start) -> Result<u8, Failure> {
+    let Start { project, groups, mut reporter, sender, mut events } = start;
+    let plan = project.plan();
+    let address = Address::claim(&plan)?;
+    let watch = open_watch(&plan, sender.clone()).await?;
+    reporter.report(&watching(&watch));
+    if keys::present() {
+        reporter.report(&Report::Keys);
+        keys::listen(sender.clone());
+    }
+
+    let mut state = State::new(settings(&plan.config, &address));
+    let mut effects = Effects {
+        builder: Builder::new(groups.clone(), sender.clone()),
+        project,
+        groups,
+        watch,
+        address,
+        reporter,
+        sender,
+        build: None,
+        servers: HashMap::new(),
+    };
+    let mut actions = state.begin(Instant::now());
+    loop {
+        for action in actions {
+            if let Some(code) = effects.perform(action) {
+                return Ok(code);
+            }
+        }
+        let event = tokio::select! {
+            Some(event) = events.recv() => event,
+            () = until(state.deadline()) => Event::Tick,
+        };
+        effects.notice(&event);
+        actions = state.step(event, Instant::now());
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The watch, once every folder has its eye on it, so that no later change is missed.
+async fn open_watch(
+    plan: &Plan,
+    sender: mpsc::UnboundedSender<Event>,
+) -> Result<Watch, Failure> {
+    let set = plan.watch.clone();
+    let options = Options { debounce: plan.config.debounce, poll: plan.config.poll };
+    let lock = lock_file(plan);
+    tokio::task::spawn_blocking(move || {
+        let watch = watch::start(set, options, sender)?;
+        watch.seen(&lock);
+        Ok(watch)
+    })
+    .await
+    .map_err(|error| Failure::usage(format!("could not watch: {error}")))?
+}
+
+fn lock_file(plan: &Plan) -> PathBuf {
+    plan.workspace_root.join("Cargo.lock")
+}
+
+fn watching(watch: &Watch) -> Report {
+    let summary = watch.summary();
+    Report::Watching {
+        roots: summary.roots,
+        folders: summary.folders,
+        files: summary.files,
+        polling: summary.polling,
+    }
+}
+
+fn settings(config: &Config, address: &Address) -> Settings {
+    let socket = match (&address.listener, config.listen) {
+        (None, _) => Socket::Direct,
+        (Some(listener), Listen::Inherit) => Socket::Inherited(listener.endpoint().clone()),
+        (Some(listener), _) => Socket::Offered(listener.endpoint().clone()),
+    };
+    let port = config.port;
+    Settings {
+        grace: config.grace,
+        debounce: config.debounce,
+        socket,
+        named_port: (port.named && config.unix_socket.is_none()).then_some(address.port),
+    }
+}
+
+/// Where the server is to listen, for all generations alike.
+pub(super) struct Address {
+    /// Held for the tool's whole life, where servers inherit it.
+    pub(super) listener: Option<Listener>,
+    /// Never 0.
+    pub(super) port: u16,
+}
+
+impl Address {
+    /// Binds the address where servers inherit it. Where they bind for themselves, makes sure that
+    /// an address that the user named is free.
+    pub(super) fn claim(plan: &Plan) -> Result<Self, Failure> {
+        let config = &plan.config;
+        let unix_socket = config.unix_socket.as_deref();
+        let inherits = match config.listen {
+            Listen::Inherit => true,
+            Listen::Direct => false,
+            Listen::Auto => plan.entry.takes_socket.is_some() && cfg!(unix),
+        };
+        if inherits {
+            let listener = socket::bind(&config.host, config.port.number, unix_socket)?;
+            let port = listener.port().unwrap_or(config.port.number);
+            return Ok(Self { listener: Some(listener), port });
+        }
+        if unix_socket.is_some() || (config.port.named && config.port.number != 0) {
+            // Given back at once: it was only to be seen that it is free.
+            drop(socket::bind(&config.host, config.port.number, unix_socket)?);
+        }
+        let port = match config.port.number {
+            0 => socket::free_port(&config.host)?,
+            port => port,
+        };
+        Ok(Self { listener: None, port })
+    }
+}
+
+/// What performs actions, and the handles of what it has started.
+struct Effects {
+    project: Project,
+    groups: Groups,
+    watch: Watch,
+    address: Address,
+    reporter: Reporter,
+    sender: mpsc::UnboundedSender<Event>,
+    builder: Builder,
+    build: Option<BuildHandle>,
+    servers: HashMap<Generation, ServerHandle>,
+}
+
+impl Effects {
+    /// Performs one action; an exit code ends the loop.
+    fn perform(&mut self, action: Action) -> Option<u8> {
+        match action {
+            Action::Build(order) => self.build(order),
+            Action::CancelBuild(_) => self.build.iter().for_each(BuildHandle::cancel),
+            Action::Start { generation, artifact, handover } => {
+                self.start(generation, artifact, handover);
+            }
+            Action::Terminate(generation) => {
+                self.servers.get(&generation).into_iter().for_each(ServerHandle::terminate);
+            }
+            Action::Kill(generation) => {
+                self.servers.get(&generation).into_iter().for_each(ServerHandle::kill);
+            }
+            Action::GiveUpListener => self.address.listener = None,
+            Action::Report(report) => self.reporter.report(&report),
+            Action::Exit(code) => {
+                self.reporter.report(&Report::Exit { code });
+                return Some(code);
+            }
+        }
+        None
+    }
+
+    /// Lets go of what an event says is over.
+    fn notice(&mut self, event: &Event) {
+        match event {
+            Event::Build(_, BuildEvent::Finished(_)) => self.build = None,
+            Event::Server(
+                generation,
+                ServerEvent::Exited(_)
+                | ServerEvent::SpawnFailed { .. }
+                | ServerEvent::Superseded,
+            ) => drop(self.servers.remove(generation)),
+            _ => {}
+        }
+    }
+
+    fn build(&mut self, order: BuildOrder) {
+        let BuildOrder { generation, resolve, changed } = order;
+        let project = self.project.clone();
+        let sender = self.sender.clone();
+        let watch = self.watch.handle();
+        let prepare = async move {
+            if resolve {
+                let reread = project.reread().await?;
+                let plan = project.plan();
+                // Cargo has just written it, if it had to.
+                watch.seen(&lock_file(&plan));
+                watch.update(plan.watch.clone());
+                // Nobody listens: the tool is ending.
+                let _ = sender.send(Event::Build(
+                    generation,
+                    BuildEvent::Resolved { changed: reread.changed },
+                ));
+                reread.notice.map(|notice| sender.send(Event::Notice(notice)));
+            }
+            Ok(project.build_command())
+        };
+        self.build = Some(self.builder.spawn(generation, prepare, changed));
+    }
+
+    fn start(&mut self, generation: Generation, artifact: Artifact, handover: Handover) {
+        let listener = match handover {
+            Handover::Direct => None,
+            Handover::Inherit => self.address.listener.as_ref(),
+        };
+        let command = server_command(&self.project, &self.address, artifact, true);
+        let server =
+            server::spawn(&self.groups, generation, &command, listener, self.sender.clone());
+        self.servers.insert(generation, server);
+    }
+}
+
+/// What is to be run, as the plan has it now.
+pub(super) fn server_command(
+    project: &Project,
+    address: &Address,
+    artifact: Artifact,
+    dev: bool,
+) -> ServerCommand {
+    let plan = project.plan();
+    ServerCommand {
+        artifact,
+        cargo_run: project.cargo_run(),
+        arguments: plan.arguments.clone(),
+        current_dir: plan.current_dir.clone(),
+        told: Told {
+            host: plan.config.host.clone(),
+            port: address.port,
+            unix_socket: plan.config.unix_socket.clone(),
+            tracer: plan.config.tracer.clone(),
+            bootstrap: plan.entry.function.clone(),
+            dev,
+        },
+    }
+}
