@@ -5,6 +5,9 @@
 //! kept as typed and handed on to cargo by [`CargoOptions::build_args`] and
 //! [`CargoOptions::metadata_args`].
 
+// The comments on options are their help texts, which are no Markdown.
+#![allow(clippy::doc_markdown)]
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 

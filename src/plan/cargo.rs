@@ -1,0 +1,105 @@
+//! Runs `cargo metadata`, and reads what it says when it fails.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use cargo_metadata::{Metadata, MetadataCommand};
+use tokio::process::Command;
+
+use super::{Environment, Source};
+use crate::cli::CargoOptions;
+use crate::error::Failure;
+
+/// The cargo to call: `CARGO`, which cargo sets when it runs us, else the one in `PATH`.
+pub(super) fn path(env: &Environment, current_dir: &Path) -> PathBuf {
+    let Some(cargo) = env.get("CARGO").filter(|cargo| !cargo.is_empty()) else {
+        return "cargo".into();
+    };
+    let cargo = PathBuf::from(cargo);
+    // A bare name is looked for in PATH.
+    if cargo.components().count() > 1 { current_dir.join(cargo) } else { cargo }
+}
+
+/// What cargo knows of the workspace, with the dependencies resolved for the platform that is built
+/// for. Ends cargo when it is dropped.
+pub(super) async fn metadata(source: &Source, cargo: &Path) -> Result<Metadata, Failure> {
+    let options = &source.command.shared().cargo;
+    let mut metadata = MetadataCommand::new();
+    metadata.cargo_path(cargo).current_dir(&source.current_dir);
+    let mut command = Command::from(metadata.cargo_command());
+    command.args(options.metadata_args());
+    command.args(["--color", "never"]);
+    // Without it, cargo fetches and lists the dependencies of every platform: offline it fails for
+    // want of crates that the build does not need.
+    if let Some(platform) = platform(source, cargo).await? {
+        command.args(["--filter-platform", &platform]);
+    }
+    prepare(&mut command, source);
+    // `cargo metadata` has no `--target-dir`; the variable is second only to it.
+    if let Some(target_dir) = &options.target_dir {
+        command.env("CARGO_TARGET_DIR", source.current_dir.join(target_dir));
+    }
+    let output = run(&mut command, cargo).await?;
+    if !output.status.success() {
+        return Err(failure(&String::from_utf8_lossy(&output.stderr), &output, options));
+    }
+    MetadataCommand::parse(String::from_utf8_lossy(&output.stdout)).map_err(|error| {
+        Failure::usage(format!("cannot read what `cargo metadata` says: {error}"))
+            .help(format!("is {} cargo, and up to date?", cargo.display()))
+    })
+}
+
+/// The triple that is built for: `--target`, else that of cargo's own machine.
+async fn platform(source: &Source, cargo: &Path) -> Result<Option<String>, Failure> {
+    if let Some(target) = &source.command.shared().cargo.target {
+        return Ok(Some(target.clone()));
+    }
+    let mut command = Command::new(cargo);
+    command.arg("-vV").current_dir(&source.current_dir);
+    prepare(&mut command, source);
+    let output = run(&mut command, cargo).await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().find_map(|line| line.strip_prefix("host: ")).map(|host| host.trim().to_owned()))
+}
+
+fn prepare(command: &mut Command, source: &Source) {
+    command.env_clear().envs(source.env.iter());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.kill_on_drop(true);
+}
+
+async fn run(command: &mut Command, cargo: &Path) -> Result<Output, Failure> {
+    command.output().await.map_err(|error| {
+        let failure = Failure::usage(format!("cannot run cargo ({}): {error}", cargo.display()));
+        match error.kind() {
+            io::ErrorKind::NotFound => failure.help(
+                "install Rust from https://rustup.rs, or put the folder of cargo into `PATH`",
+            ),
+            _ => failure,
+        }
+    })
+}
+
+/// Cargo's own words, without what it said before about things that are no error.
+fn failure(stderr: &str, output: &Output, options: &CargoOptions) -> Failure {
+    const ERROR: &str = "error: ";
+    let start = if stderr.starts_with(ERROR) {
+        Some(0)
+    } else {
+        stderr.find("\nerror: ").map(|newline| newline + 1)
+    };
+    let message = match start {
+        Some(start) => stderr[start + ERROR.len()..].trim_end().to_owned(),
+        None if stderr.trim().is_empty() => format!("`cargo metadata` failed: {}", output.status),
+        None => stderr.trim().to_owned(),
+    };
+    let missing = message.starts_with("could not find `Cargo.toml`");
+    let failure = Failure::usage(message);
+    if missing && options.manifest_path.is_none() {
+        return failure
+            .help("go to the folder of your server's package, or name it with `--manifest-path`")
+            .help("`cargo init` makes a new package here");
+    }
+    failure
+}
