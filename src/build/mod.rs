@@ -139,7 +139,7 @@ impl Build {
         let changed = self.changed.clone();
         let before = blocking(move || Contents::read(changed)).await;
         let round = cargo::run(&self.groups, &self.command, self.cancelled.clone(), |event| {
-            self.say(event)
+            self.say(event);
         })
         .await;
 

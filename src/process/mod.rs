@@ -21,7 +21,7 @@ mod watchdog;
 mod windows;
 
 #[cfg(unix)]
-pub use unix::{Group, Groups, exit_of};
+pub use unix::{Group, Groups, exec_command, exit_of};
 #[cfg(windows)]
 pub use windows::{Group, Groups, exit_of};
 

@@ -1,5 +1,6 @@
 //! Process groups on Unix.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -16,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::watchdog::Watchdog;
-use super::{LISTEN_VARIABLES, Program, Stdout, launcher};
+use super::{LISTEN_VARIABLES, Program, Socket, Stdout, launcher};
 use crate::event::Exit;
 
 /// The first descriptor that systemd's protocol passes: `SD_LISTEN_FDS_START`.
@@ -93,22 +94,52 @@ impl Groups {
                 Stdout::Piped => Stdio::piped(),
             })
             .process_group(0);
-        for name in LISTEN_VARIABLES {
-            command.env_remove(name);
-        }
-        for (name, value) in program.environment.changes() {
+        for (name, value) in environment(&program) {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
         }
         if let Some(socket) = program.socket {
-            command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", socket.name);
-            let mapping = FdMapping { parent_fd: socket.descriptor, child_fd: FIRST_PASSED };
-            command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
+            command.fd_mappings(vec![mapping(socket)]).map_err(io::Error::other)?;
         }
         Ok(command)
     }
+}
+
+/// A command that is meant for `exec`: this process becomes the program, and keeps its own stdin,
+/// stdout and folder's meaning.
+pub fn exec_command(program: Program) -> io::Result<std::process::Command> {
+    let mut command = std::process::Command::new(&program.executable);
+    command.args(&program.arguments).current_dir(&program.current_dir);
+    for (name, value) in environment(&program) {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    if let Some(socket) = program.socket {
+        command.env("LISTEN_PID", std::process::id().to_string());
+        command.fd_mappings(vec![mapping(socket)]).map_err(io::Error::other)?;
+    }
+    Ok(command)
+}
+
+/// All changes to the environment of a program. `LISTEN_PID` is left to the process itself.
+fn environment(program: &Program) -> Vec<(OsString, Option<OsString>)> {
+    let mut all: Vec<(OsString, Option<OsString>)> =
+        LISTEN_VARIABLES.iter().map(|name| (name.into(), None)).collect();
+    let changes = program.environment.changes();
+    all.extend(changes.map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))));
+    if let Some(socket) = &program.socket {
+        all.push(("LISTEN_FDS".into(), Some("1".into())));
+        all.push(("LISTEN_FDNAMES".into(), Some(socket.name.into())));
+    }
+    all
+}
+
+fn mapping(socket: Socket) -> FdMapping {
+    FdMapping { parent_fd: socket.descriptor, child_fd: FIRST_PASSED }
 }
 
 fn lock(watchdog: &Mutex<Watchdog>) -> MutexGuard<'_, Watchdog> {

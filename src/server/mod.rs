@@ -1,1 +1,246 @@
-//! TODO header
+//! The server's process: started with the environment that `cargo run` would give it and ours,
+//! watched for where it listens, stopped, awaited. It becomes [`ServerEvent`]s; what is to be done
+//! comes from the effects.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::build::stamp;
+use crate::event::{Artifact, Event, Exit, Generation, ServerEvent};
+use crate::process::{Group, Groups, Program, Stdout};
+
+mod cargo_run;
+pub mod listening;
+mod serve;
+pub mod socket;
+
+pub use cargo_run::{CargoQuery, CargoRun};
+pub use serve::serve;
+pub use socket::Listener;
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct ServerCommand {
+    /// The executable.
+    pub artifact: Artifact,
+    /// What `cargo run` would add.
+    pub cargo_run: Arc<CargoRun>,
+    /// What the user put behind `--`.
+    pub arguments: Vec<OsString>,
+    /// The user's folder, as with `cargo run`.
+    pub current_dir: PathBuf,
+    /// What we tell it.
+    pub told: Told,
+}
+
+/// What the server is told in its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// `HOST` and `STARIO_HOST`.
+    pub host: String,
+    /// `PORT` and `STARIO_PORT`: the one that counts, never 0.
+    pub port: u16,
+    /// `STARIO_UNIX_SOCKET`.
+    pub unix_socket: Option<PathBuf>,
+    /// `STARIO_TRACER`.
+    pub tracer: Option<String>,
+    /// `STARIO_BOOTSTRAP`.
+    pub bootstrap: Option<String>,
+    /// `STARIO_DEV=1`: under `watch` only.
+    pub dev: bool,
+}
+
+impl ServerCommand {
+    /// The program to start, with a copy of the listener where one is handed over.
+    fn program(&self, listener: Option<&Listener>) -> std::io::Result<Program> {
+        let (executable, arguments) = self.cargo_run.line(&self.artifact, &self.arguments);
+        let mut environment = self.cargo_run.environment(&self.artifact);
+        let told = &self.told;
+        environment.set("HOST", &told.host);
+        environment.set("STARIO_HOST", &told.host);
+        environment.set("PORT", told.port.to_string());
+        environment.set("STARIO_PORT", told.port.to_string());
+        for (name, value) in [
+            ("STARIO_UNIX_SOCKET", told.unix_socket.clone().map(OsString::from)),
+            ("STARIO_TRACER", told.tracer.clone().map(OsString::from)),
+            ("STARIO_BOOTSTRAP", told.bootstrap.clone().map(OsString::from)),
+            ("STARIO_DEV", told.dev.then(|| OsString::from("1"))),
+        ] {
+            match value {
+                Some(value) => environment.set(name, value),
+                // What the user has set for the tool is not the server's.
+                None => environment.remove(name),
+            }
+        }
+        Ok(Program {
+            executable,
+            arguments,
+            environment,
+            current_dir: self.current_dir.clone(),
+            stdout: Stdout::Inherited,
+            socket: listener.map(Listener::to_pass).transpose()?,
+        })
+    }
+}
+
+/// Starts a server. `listener`: hand it over. Must be called from the tool's main thread, within
+/// tokio's `current_thread` runtime: see [`Groups::spawn`].
+pub fn spawn(
+    groups: &Groups,
+    generation: Generation,
+    command: &ServerCommand,
+    listener: Option<&Listener>,
+    events: mpsc::UnboundedSender<Event>,
+) -> ServerHandle {
+    let (orders, received) = mpsc::unbounded_channel();
+    let server = Server {
+        executable: command.artifact.executable.clone(),
+        artifact: command.artifact.clone(),
+        groups: groups.clone(),
+        inherited: listener.map(Listener::known_as),
+        say: Say { generation, events },
+    };
+    // Here, so that the caller may close the listener as soon as this has returned.
+    let program = command.program(listener);
+    tokio::spawn(server.run(program, received));
+    ServerHandle { orders }
+}
+
+/// A running server. Dropping it kills the server.
+#[derive(Debug)]
+#[must_use = "dropping it kills the server"]
+pub struct ServerHandle {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl ServerHandle {
+    /// Asks every process of its group to stop (SIGTERM). Comes to nothing when it has ended.
+    pub fn terminate(&self) {
+        // It has ended.
+        let _ = self.orders.send(Order::Terminate);
+    }
+
+    /// Makes every process of its group stop (SIGKILL). Comes to nothing when it has ended.
+    pub fn kill(&self) {
+        // It has ended.
+        let _ = self.orders.send(Order::Kill);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Terminate,
+    Kill,
+}
+
+/// Who tells what becomes of one server.
+#[derive(Clone, Debug)]
+struct Say {
+    generation: Generation,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Say {
+    fn say(&self, event: ServerEvent) {
+        // Nobody listens: the tool is ending.
+        let _ = self.events.send(Event::Server(self.generation, event));
+    }
+}
+
+struct Server {
+    executable: PathBuf,
+    artifact: Artifact,
+    groups: Groups,
+    inherited: Option<socket::KnownAs>,
+    say: Say,
+}
+
+impl Server {
+    async fn run(self, program: std::io::Result<Program>, orders: mpsc::UnboundedReceiver<Order>) {
+        if !self.is_as_built() {
+            return self.say.say(ServerEvent::Superseded);
+        }
+        let started = match program {
+            Ok(program) => self.groups.spawn(program).await,
+            Err(error) => Err(error),
+        };
+        let group = match started {
+            Ok(group) => group,
+            Err(error) => {
+                let message = format!("could not start `{}`: {error}", self.executable.display());
+                return self.say.say(ServerEvent::SpawnFailed { message });
+            }
+        };
+        if self.runs_something_else(group.pid()) {
+            let mut group = group;
+            group.kill();
+            group.wait().await;
+            return self.say.say(ServerEvent::Superseded);
+        }
+        self.say.say(ServerEvent::Spawned { pid: group.pid() });
+        let exit = self.attend(group, orders).await;
+        self.say.say(ServerEvent::Exited(exit));
+    }
+
+    /// Until the end of the server and its group.
+    async fn attend(&self, mut group: Group, mut orders: mpsc::UnboundedReceiver<Order>) -> Exit {
+        let looking = listening::watch(group.pid(), self.inherited.clone(), |endpoints| {
+            self.say.say(ServerEvent::Listening(endpoints));
+        });
+        let mut looking = std::pin::pin!(looking);
+        let mut looked = false;
+        loop {
+            tokio::select! {
+                _ = group.leader() => break,
+                order = orders.recv() => match order {
+                    Some(Order::Terminate) => group.terminate(),
+                    Some(Order::Kill) => group.kill(),
+                    None => {
+                        group.kill();
+                        break;
+                    }
+                },
+                () = &mut looking, if !looked => looked = true,
+            }
+        }
+        group.wait().await
+    }
+
+    /// Whether the executable is still the one that was built: the next build may have replaced it.
+    fn is_as_built(&self) -> bool {
+        // A file that is gone was replaced as well, or will be missed by `exec`.
+        stamp(&self.executable).is_ok_and(|now| now == self.artifact.stamp)
+    }
+
+    /// Whether the file was replaced between the look at it and `exec`.
+    fn runs_something_else(&self, pid: u32) -> bool {
+        let image = PathBuf::from(format!("/proc/{pid}/exe"));
+        let is_ours = |path: &Path| path.file_name() == self.executable.file_name();
+        // Under a runner it is another program by right.
+        let runs_by_itself = std::fs::read_link(&image).is_ok_and(|path| is_ours(&path));
+        runs_by_itself && stamp(&image).is_ok_and(|image| image.inode != self.artifact.stamp.inode)
+    }
+}
+
+/// The exit code with which a shell would end after this: 128 + the signal.
+pub fn exit_code(exit: Exit) -> u8 {
+    match exit {
+        Exit::Code(code) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
+        Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_128_more() {
+        assert_eq!(exit_code(Exit::Signal(9)), 137);
+        assert_eq!(exit_code(Exit::Code(3)), 3);
+        assert_eq!(exit_code(Exit::Code(-1)), 255);
+    }
+}

@@ -1,0 +1,237 @@
+//! What `cargo run` would add to a process: environment, library path, runner. Cargo and rustc are
+//! asked once, not at every start.
+//!
+//! The rules are cargo's own: `Compilation::fill_env` and `apply_env_config` in its sources, and
+//! the chapter «Environment Variables» of the Cargo book.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cargo_config2::{Config, ResolveOptions};
+use cargo_metadata::Package;
+
+use crate::error::Failure;
+use crate::event::Artifact;
+use crate::process::Environment;
+
+/// The variable with which the system's loader is told where to look.
+const LIBRARY_PATH: &str = if cfg!(windows) {
+    "PATH"
+} else if cfg!(target_os = "macos") {
+    "DYLD_FALLBACK_LIBRARY_PATH"
+} else {
+    "LD_LIBRARY_PATH"
+};
+
+/// Whose `cargo run`.
+#[derive(Clone, Debug)]
+pub struct CargoQuery {
+    /// The cargo to call.
+    pub cargo: PathBuf,
+    /// The folder that the user is in. Absolute.
+    pub current_dir: PathBuf,
+    /// The workspace's folder. Absolute.
+    pub workspace_root: PathBuf,
+    /// The package that has the target.
+    pub package: Package,
+    /// `--target`.
+    pub target: Option<String>,
+}
+
+/// What `cargo run` adds.
+#[derive(Clone, Debug)]
+pub struct CargoRun {
+    /// `CARGO` and what is known of the package.
+    package: Vec<(&'static str, OsString)>,
+    /// `[env]` of cargo's configuration, as far as it counts.
+    configured: Vec<(String, OsString)>,
+    /// The toolchain's own folder of dynamic libraries.
+    toolchain: Option<PathBuf>,
+    /// What stands before the executable.
+    runner: Vec<OsString>,
+}
+
+impl CargoRun {
+    /// Reads cargo's configuration and asks rustc for its folders. Blocks for some tens of
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// When the configuration is not valid.
+    pub fn resolve(query: &CargoQuery) -> Result<Self, Failure> {
+        let options = ResolveOptions::default().cargo(query.cargo.as_os_str());
+        let config = Config::load_with_options(&query.current_dir, options).map_err(invalid)?;
+        let targets = config.build_target_for_config(query.target.as_ref()).map_err(invalid)?;
+        let runner = match targets.first() {
+            Some(target) => config.runner(target).map_err(invalid)?,
+            None => None,
+        };
+        let runner = runner.map_or_else(Vec::new, |runner| {
+            std::iter::once(runner.path.into_os_string()).chain(runner.args).collect()
+        });
+        let triple = query.target.as_deref().or_else(|| {
+            let chosen = config.build.target.as_ref()?;
+            chosen.first().map(cargo_config2::TargetTripleRef::triple)
+        });
+        let folders = Folders::ask(&config, query, triple);
+        let cargo = real_cargo(&query.cargo, folders.sysroot.as_deref());
+        let configured = config
+            .env
+            .into_iter()
+            .filter(|(name, value)| value.force || std::env::var_os(name).is_none());
+        Ok(Self {
+            package: package_variables(&cargo, &query.package, &query.workspace_root),
+            configured: configured.map(|(name, value)| (name, value.value)).collect(),
+            toolchain: folders.libraries,
+            runner,
+        })
+    }
+
+    /// What is executed, with the user's arguments: the executable, or the runner with it.
+    pub fn line(&self, artifact: &Artifact, arguments: &[OsString]) -> (PathBuf, Vec<OsString>) {
+        let mut words = self.runner.iter().cloned().collect::<std::collections::VecDeque<_>>();
+        words.push_back(artifact.executable.clone().into_os_string());
+        words.extend(arguments.iter().cloned());
+        let program = words.pop_front().expect("the executable was put there");
+        (program.into(), words.into())
+    }
+
+    /// The environment of an executable.
+    pub fn environment(&self, artifact: &Artifact) -> Environment {
+        let mut environment = Environment::default();
+        if let Some(path) = self.library_path(artifact) {
+            environment.set(LIBRARY_PATH, path);
+        }
+        for (name, value) in &artifact.env {
+            environment.set(name, value);
+        }
+        for (name, value) in &self.package {
+            environment.set(name, value);
+        }
+        for (name, value) in &self.configured {
+            // Cargo's own word counts, even against `force`.
+            if !environment.sets(OsStr::new(name)) {
+                environment.set(name, value);
+            }
+        }
+        environment
+    }
+
+    /// The artifact's folders and the toolchain's, before what was there already.
+    fn library_path(&self, artifact: &Artifact) -> Option<OsString> {
+        let inherited = std::env::var_os(LIBRARY_PATH).unwrap_or_default();
+        // An empty variable would otherwise be one empty path.
+        let inherited: Vec<PathBuf> =
+            std::env::split_paths(&inherited).filter(|_| !inherited.is_empty()).collect();
+        let mut paths = artifact.library_paths.clone();
+        paths.extend(self.toolchain.clone());
+        if inherited.starts_with(&paths) {
+            paths = inherited;
+        } else if inherited.is_empty() && cfg!(target_os = "macos") {
+            // What the loader takes when the variable is not set, and no longer once it is.
+            paths.extend(std::env::var_os("HOME").map(|home| Path::new(&home).join("lib")));
+            paths.extend(["/usr/local/lib", "/usr/lib"].map(PathBuf::from));
+        } else {
+            paths.extend(inherited);
+        }
+        // A folder with the separator in its name cannot be put there; cargo fails, we go without.
+        std::env::join_paths(paths).ok()
+    }
+}
+
+fn invalid(error: cargo_config2::Error) -> Failure {
+    Failure::usage(format!("cargo's configuration is not valid: {:#}", anyhow::Error::new(error)))
+}
+
+/// What rustc says of itself.
+#[derive(Default)]
+struct Folders {
+    sysroot: Option<PathBuf>,
+    libraries: Option<PathBuf>,
+}
+
+impl Folders {
+    /// Without an answer, the build will say what is wrong with rustc.
+    fn ask(config: &Config, query: &CargoQuery, triple: Option<&str>) -> Self {
+        let rustc = config.rustc();
+        let mut command = Command::new(&rustc.path);
+        command
+            .args(&rustc.args)
+            .args(["--print", "sysroot", "--print", "target-libdir"])
+            .current_dir(&query.current_dir)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some(triple) = triple {
+            command.args(["--target", triple]);
+        }
+        let Ok(output) = command.output() else { return Self::default() };
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines = text.lines().map(PathBuf::from);
+        Self { sysroot: lines.next(), libraries: lines.next() }
+    }
+}
+
+/// The cargo that runs in the end: rustup's proxy is replaced by what it calls.
+fn real_cargo(cargo: &Path, sysroot: Option<&Path>) -> PathBuf {
+    let executable = |name: &str| format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let is_proxy = match cargo.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => folder.join(executable("rustup")).exists(),
+        // Looked up in `PATH`.
+        None => true,
+    };
+    let toolchains = sysroot.map(|sysroot| sysroot.join("bin").join(executable("cargo")));
+    toolchains.filter(|path| is_proxy && path.exists()).unwrap_or_else(|| cargo.to_owned())
+}
+
+fn package_variables(
+    cargo: &Path,
+    package: &Package,
+    workspace_root: &Path,
+) -> Vec<(&'static str, OsString)> {
+    let manifest = package.manifest_path.as_std_path();
+    let text = |value: &Option<String>| OsString::from(value.clone().unwrap_or_default());
+    let path = |value: &Option<cargo_metadata::camino::Utf8PathBuf>| {
+        OsString::from(value.as_ref().map_or("", |path| path.as_str()))
+    };
+    let version = &package.version;
+    vec![
+        ("CARGO", cargo.into()),
+        ("CARGO_MANIFEST_DIR", manifest.parent().unwrap_or(manifest).into()),
+        ("CARGO_MANIFEST_PATH", manifest.into()),
+        ("CARGO_PKG_AUTHORS", package.authors.join(":").into()),
+        ("CARGO_PKG_DESCRIPTION", text(&package.description)),
+        ("CARGO_PKG_HOMEPAGE", text(&package.homepage)),
+        ("CARGO_PKG_LICENSE", text(&package.license)),
+        ("CARGO_PKG_LICENSE_FILE", path(&package.license_file)),
+        ("CARGO_PKG_NAME", package.name.to_string().into()),
+        ("CARGO_PKG_README", path(&package.readme)),
+        ("CARGO_PKG_REPOSITORY", text(&package.repository)),
+        ("CARGO_PKG_RUST_VERSION", rust_version(package, workspace_root).into()),
+        ("CARGO_PKG_VERSION", version.to_string().into()),
+        ("CARGO_PKG_VERSION_MAJOR", version.major.to_string().into()),
+        ("CARGO_PKG_VERSION_MINOR", version.minor.to_string().into()),
+        ("CARGO_PKG_VERSION_PATCH", version.patch.to_string().into()),
+        ("CARGO_PKG_VERSION_PRE", version.pre.to_string().into()),
+    ]
+}
+
+/// `rust-version` as it was written: the metadata has lost whether that was `1.88` or `1.88.0`.
+fn rust_version(package: &Package, workspace_root: &Path) -> String {
+    let Some(version) = &package.rust_version else { return String::new() };
+    let full = version.to_string();
+    let forms =
+        [full.clone(), format!("{}.{}", version.major, version.minor), version.major.to_string()];
+    let manifests =
+        [package.manifest_path.clone().into_std_path_buf(), workspace_root.join("Cargo.toml")];
+    let texts = manifests.iter().filter_map(|path| std::fs::read_to_string(path).ok());
+    let lines: Vec<String> = texts
+        .flat_map(|text| text.lines().map(ToOwned::to_owned).collect::<Vec<_>>())
+        .filter(|line| line.trim_start().starts_with("rust-version"))
+        .collect();
+    let written = forms.into_iter().find(|form| {
+        lines.iter().any(|line| {
+            line.contains(&format!("\"{form}\"")) || line.contains(&format!("'{form}'"))
+        })
+    });
+    written.unwrap_or(full)
+}

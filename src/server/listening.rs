@@ -1,0 +1,104 @@
+//! Where processes listen: which addresses a server has bound for itself, and who is in the way.
+//!
+//! The system tells nobody when a socket begins to listen, so this looks, often at first and less
+//! and less.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use listeners::{Protocol, SocketState};
+use tokio::task::spawn_blocking;
+
+use super::socket::KnownAs;
+use crate::event::Endpoint;
+
+#[cfg(target_os = "linux")]
+#[path = "listening/linux.rs"]
+mod platform;
+#[cfg(not(target_os = "linux"))]
+#[path = "listening/other.rs"]
+mod platform;
+
+/// The first pause between two looks.
+const FIRST: Duration = Duration::from_millis(20);
+/// The longest pause while nothing was found.
+const LONGEST: Duration = Duration::from_millis(500);
+/// The pause after something was found.
+const SETTLED: Duration = Duration::from_secs(1);
+/// How often to look again after something was found or has changed: servers open a port for
+/// metrics some time after the first.
+const AGAIN: u32 = 10;
+
+/// A listening socket of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    address: SocketAddr,
+    /// 0 where it is not known.
+    inode: u64,
+}
+
+/// How thoroughly to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// At the group's leader alone: cheap.
+    Leader,
+    /// At all of its processes.
+    Group,
+}
+
+/// Says where the processes of a group listen, first when they do and again when that changes.
+/// `inherited` is left out: that one is ours. Ends when nothing has changed for some time.
+pub(super) async fn watch(group: u32, inherited: Option<KnownAs>, say: impl Fn(Vec<Endpoint>)) {
+    let mut known = Vec::new();
+    let mut pause = FIRST;
+    let mut again = AGAIN;
+    while again > 0 {
+        tokio::time::sleep(pause).await;
+        // Most servers listen in the process that was started.
+        let look = if pause < LONGEST { Look::Leader } else { Look::Group };
+        // Its panic or the runtime's end: nothing to be found.
+        let mut found =
+            spawn_blocking(move || platform::listening(group, look)).await.unwrap_or_default();
+        found.retain(|found| inherited.as_ref().is_none_or(|ours| !is(found, ours)));
+        let mut endpoints: Vec<_> = found.iter().map(|it| Endpoint::Tcp(it.address)).collect();
+        endpoints.sort();
+        endpoints.dedup();
+        if endpoints == known {
+            again -= u32::from(!known.is_empty());
+        } else {
+            again = AGAIN;
+            if !endpoints.is_empty() {
+                say(endpoints.clone());
+            }
+            known = endpoints;
+        }
+        pause = if known.is_empty() { (pause * 3 / 2).min(LONGEST) } else { SETTLED };
+    }
+}
+
+fn is(found: &Found, ours: &KnownAs) -> bool {
+    if found.inode != 0 && ours.inode != 0 {
+        return found.inode == ours.inode;
+    }
+    Some(found.address) == ours.address
+}
+
+/// A process that listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name, as the system has it.
+    pub name: String,
+}
+
+/// Who listens on this TCP port, if that can be seen: other users' processes cannot. Blocks for
+/// some milliseconds.
+pub fn holder(port: u16) -> Option<Holder> {
+    // `listeners::get_process_by_port` would take a closed connection for a listener.
+    let all = listeners::get_all().ok()?;
+    let found = all.into_iter().find(|it| {
+        it.protocol == Protocol::TCP && it.state == SocketState::Listen && it.socket.port() == port
+    })?;
+    Some(Holder { pid: found.process.pid, name: found.process.name })
+}
