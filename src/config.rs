@@ -161,13 +161,14 @@ fn specs(found: &[Found<'_>]) -> Result<Vec<Spec>, Failure> {
 }
 
 fn spec(found: &Found<'_>) -> Result<Spec, Failure> {
-    found.text(|text| {
-        if text.is_empty() {
-            return Err("it is empty".into());
-        }
-        let spec = Spec { text: text.into(), base: found.base.to_owned() };
-        spec.check().map(|()| spec)
-    })
+    let spec = found.text(|text| match text {
+        "" => Err("it is empty".into()),
+        text => Ok(Spec { text: text.into(), base: found.base.to_owned() }),
+    })?;
+    match spec.check() {
+        Ok(()) => Ok(spec),
+        Err(Failure { message, help, .. }) => Err(Failure { help, ..found.failure(&message) }),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdout;
 use tokio::sync::watch;
 
-use super::{BuildCommand, Paths};
+use super::{BuildCommand, Paths, cancellation};
 use crate::entry::TargetKind;
 use crate::event::{BuildEvent, Diagnostic, Exit};
 use crate::process::{Environment, Groups, Program, Stdout};
@@ -144,8 +144,7 @@ pub(super) async fn run(
         };
         tokio::select! {
             biased;
-            // An error says that the handle is gone, which is a cancellation too.
-            _ = cancelled.wait_for(|cancelled| *cancelled) => Ended::Cancelled,
+            () = cancellation(&mut cancelled) => Ended::Cancelled,
             exit = working => Ended::Exited(exit),
         }
     };

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use crate::entry::{LocalPackage, TargetKind};
+use crate::error::Failure;
 use crate::event::{Artifact, BuildEvent, BuildOutcome, Event, Exit, Generation, Level, Notice};
 use crate::process::Groups;
 
@@ -61,28 +62,34 @@ impl Builder {
         Self { groups, events, memory: Arc::default() }
     }
 
-    /// Starts a build. `changed`: every path that changed since the last build that completed. Must
-    /// be called from the tool's main thread, within tokio's `current_thread` runtime: see
-    /// [`Groups::spawn`].
+    /// Starts a build. `command` comes first, and belongs to the build: reading the manifests again
+    /// may take its time, is cancelled with it, and its failure is the build's. `changed`: every
+    /// path that changed since the last build that completed. Must be called from the tool's main
+    /// thread, within tokio's `current_thread` runtime: see [`Groups::spawn`].
     pub fn spawn(
         &self,
         generation: Generation,
-        command: BuildCommand,
+        command: impl Future<Output = Result<BuildCommand, Failure>> + Send + 'static,
         changed: Vec<PathBuf>,
     ) -> BuildHandle {
-        let (cancel, cancelled) = watch::channel(false);
-        let build = Build {
-            generation,
-            command,
-            changed,
-            cancelled,
-            groups: self.groups.clone(),
-            events: self.events.clone(),
-            memory: Arc::clone(&self.memory),
-        };
+        let (cancel, mut cancelled) = watch::channel(false);
+        let say = Say { generation, events: self.events.clone() };
+        let groups = self.groups.clone();
+        let memory = Arc::clone(&self.memory);
         tokio::spawn(async move {
-            let outcome = build.run().await;
-            build.say(BuildEvent::Finished(outcome));
+            let command = tokio::select! {
+                biased;
+                () = cancellation(&mut cancelled) => Err(BuildOutcome::Cancelled),
+                command = command => command.map_err(broken),
+            };
+            let outcome = match command {
+                Ok(command) => {
+                    let say = say.clone();
+                    Build { command, changed, cancelled, groups, say, memory }.run().await
+                }
+                Err(outcome) => outcome,
+            };
+            say.say(BuildEvent::Finished(outcome));
         });
         BuildHandle { cancel }
     }
@@ -106,13 +113,39 @@ impl BuildHandle {
 /// Why a build ends without an executable.
 type Stopped = BuildOutcome;
 
-struct Build {
+fn broken(failure: Failure) -> BuildOutcome {
+    BuildOutcome::Broken { message: failure.message, help: failure.help }
+}
+
+/// Waits until the build is cancelled. A handle that is gone is a cancellation too.
+async fn cancellation(cancelled: &mut watch::Receiver<bool>) {
+    let _ = cancelled.wait_for(|cancelled| *cancelled).await;
+}
+
+/// Who tells what becomes of one build.
+#[derive(Clone, Debug)]
+struct Say {
     generation: Generation,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Say {
+    fn say(&self, event: BuildEvent) {
+        self.send(Event::Build(self.generation, event));
+    }
+
+    fn send(&self, event: Event) {
+        // Nobody listens: the tool is ending.
+        let _ = self.events.send(event);
+    }
+}
+
+struct Build {
     command: BuildCommand,
     changed: Vec<PathBuf>,
     cancelled: watch::Receiver<bool>,
     groups: Groups,
-    events: mpsc::UnboundedSender<Event>,
+    say: Say,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -139,7 +172,7 @@ impl Build {
         let changed = self.changed.clone();
         let before = blocking(move || Contents::read(changed)).await;
         let round = cargo::run(&self.groups, &self.command, self.cancelled.clone(), |event| {
-            self.say(event);
+            self.say.say(event);
         })
         .await;
 
@@ -198,8 +231,7 @@ impl Build {
                 help: Some("save it once more".to_owned()),
             },
         };
-        // Nobody listens: the tool is ending.
-        let _ = self.events.send(Event::Notice(notice));
+        self.say.send(Event::Notice(notice));
         touched.is_ok()
     }
 
@@ -239,11 +271,6 @@ impl Build {
             message: format!("could not run `{}`: {message}", self.command.cargo.display()),
             help: vec!["install cargo from https://rustup.rs, or name it in `CARGO`".to_owned()],
         }
-    }
-
-    fn say(&self, event: BuildEvent) {
-        // Nobody listens: the tool is ending.
-        let _ = self.events.send(Event::Build(self.generation, event));
     }
 
     fn is_cancelled(&self) -> bool {

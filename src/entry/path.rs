@@ -216,7 +216,9 @@ mod tests {
                 message + &meant.concat()
             })
             .collect();
-        assert_data_eq!(said.join("\n"), str![[r#"
+        assert_data_eq!(
+            said.join("\n"),
+            str![[r#"
 malformed entry ``: it is empty
 malformed entry `main:`: no function behind `:`
 malformed entry `:bootstrap`: no module in front of `:`
@@ -240,6 +242,7 @@ malformed entry `main.py:bootstrap`: it names a file, not a module
   did you mean `main:bootstrap`?
 malformed entry `src/`: it names a file, not a module
 malformed entry `a.b:c`: `a.b` cannot be the name of a binary or a package
-"#]]);
+"#]]
+        );
     }
 }

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[cfg(unix)]
+mod descriptor;
+#[cfg(unix)]
 mod launcher;
 #[cfg(unix)]
 mod unix;
@@ -20,6 +22,8 @@ mod watchdog;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(unix)]
+pub use descriptor::inherited;
 #[cfg(unix)]
 pub use unix::{Group, Groups, exec_command, exit_of};
 #[cfg(windows)]

@@ -12,14 +12,14 @@ use crate::event::Report;
 
 /// Everybody who listens.
 #[derive(Debug)]
-pub struct Reporter {
+pub struct Reporter<'a> {
     /// People.
-    pub terminal: Terminal,
+    pub terminal: &'a mut Terminal,
     /// Scripts, when `--events` was given.
     pub json: Option<Json>,
 }
 
-impl Reporter {
+impl Reporter<'_> {
     /// Says it to everybody. That somebody has stopped listening (a closed pipe) is no reason to
     /// stop working.
     pub fn report(&mut self, report: &Report) {

@@ -33,6 +33,10 @@ pub struct Terminal {
     verbosity: Verbosity,
     /// Paths below it are shown without it.
     current_dir: PathBuf,
+    /// It can move back to the start of a line, where cargo draws its progress.
+    interactive: bool,
+    /// Cargo runs, and may have drawn something on the present line.
+    drawing: bool,
 }
 
 impl fmt::Debug for Terminal {
@@ -51,14 +55,16 @@ enum Tone {
 }
 
 impl Terminal {
-    /// Writes to `out`; `colour` says whether with ANSI colours.
+    /// Writes to `out`; `colour` says whether with ANSI colours, `interactive` whether it is a
+    /// terminal.
     pub fn new(
         out: impl Write + Send + 'static,
         colour: bool,
+        interactive: bool,
         verbosity: Verbosity,
         current_dir: PathBuf,
     ) -> Self {
-        Self { out: Box::new(out), colour, verbosity, current_dir }
+        Self { out: Box::new(out), colour, interactive, verbosity, current_dir, drawing: false }
     }
 
     /// Prints an error that ends the tool, with its next steps.
@@ -68,6 +74,20 @@ impl Terminal {
 
     /// Prints the report, if it is for people at this verbosity.
     pub fn report(&mut self, report: &Report) {
+        match report {
+            Report::BuildSpawned { .. } => self.drawing = true,
+            Report::BuildSucceeded { .. } | Report::BuildFailed { .. } => self.drawing = false,
+            Report::BuildCancelled { .. } => {
+                // Cargo was killed and could not clear what it had drawn.
+                self.raw("");
+                self.drawing = false;
+            }
+            _ => {}
+        }
+        self.say(report);
+    }
+
+    fn say(&mut self, report: &Report) {
         match report {
             Report::Watching { roots, folders, files, polling } => {
                 self.watching(roots, *folders, *files, *polling);
@@ -323,11 +343,15 @@ impl Terminal {
             Tone::Warn => Style::new().yellow(),
             Tone::Bad => Style::new().red(),
         };
-        style.bold().force_styling(self.colour)
+        style.bright().bold().force_styling(self.colour)
     }
 
     /// Writes at once, in one piece: the server and cargo write to the same place.
     fn raw(&mut self, text: &str) {
+        if self.interactive && self.drawing {
+            // To the start of the line, and clear it (ECMA-48: EL).
+            let _ = self.out.write_all(b"\r\x1b[K");
+        }
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();
     }

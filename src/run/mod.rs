@@ -17,7 +17,7 @@ use crate::cli::{self, CargoOptions, Command};
 use crate::config::{Config, EventsTo};
 use crate::error::Failure;
 use crate::event::{Event, Signal};
-use crate::plan::Source;
+use crate::plan::{Mode, Source};
 use crate::process::{self, Groups};
 use crate::report::{Json, Reporter, Terminal, Verbosity};
 use crate::signals;
@@ -59,16 +59,12 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 struct Start {
     project: Project,
     groups: Groups,
-    reporter: Reporter,
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
 }
 
 async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
-    let current_dir = std::env::current_dir().map_err(|error| {
-        Failure::usage(format!("the current folder cannot be read: {error}"))
-            .help("go to a folder that exists")
-    })?;
+    let source = Source::of_process(command)?;
     let groups = process::tool().and_then(Groups::start);
     let groups = groups.map_err(|error| {
         Failure::usage(format!("could not start the watchdog (a process of our own): {error}"))
@@ -77,8 +73,6 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
     signals::listen(sender.clone())
         .map_err(|error| Failure::usage(format!("could not take signals: {error}")))?;
 
-    let watching = matches!(command, Command::Watch(_));
-    let source = Source::new(command, current_dir);
     // The first phase has nothing to stop but itself: a signal ends it, and cargo with it.
     let project = tokio::select! {
         project = Project::open(source, groups.clone()) => project,
@@ -87,10 +81,13 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
             return Ok(code);
         }
     }?;
-    let json = events_out(&project.plan().config)?;
-    let reporter = Reporter { terminal: terminal.take(), json };
-    let start = Start { project, groups: groups.clone(), reporter, sender, events };
-    let ended = if watching { watch::watch(start).await } else { serve::serve(start).await };
+    let plan = project.plan();
+    let mut reporter = Reporter { terminal, json: events_out(&plan.config)? };
+    let start = Start { project, groups: groups.clone(), sender, events };
+    let ended = match plan.mode {
+        Mode::Watch => watch::watch(start, &mut reporter).await,
+        Mode::Serve => serve::serve(start, &mut reporter).await,
+    };
     groups.stop();
     ended
 }
@@ -121,7 +118,8 @@ fn terminal(cargo: &CargoOptions) -> Terminal {
         (false, _) => Verbosity::Verbose,
     };
     let current_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    Terminal::new(io::stderr(), colour(cargo.color), verbosity, current_dir)
+    let interactive = io::stderr().is_terminal();
+    Terminal::new(io::stderr(), colour(cargo.color), interactive, verbosity, current_dir)
 }
 
 /// As cargo decides it: `--color`, then `CARGO_TERM_COLOR`, then whether stderr is a terminal that
@@ -144,7 +142,8 @@ fn events_out(config: &Config) -> Result<Option<Json>, Failure> {
     };
     match file {
         Ok(file) => Ok(Some(Json::new(file))),
-        Err(error) => Err(Failure::usage(format!("--events {name}: {error}"))
-            .help("it takes a file, a named pipe, or an open descriptor as in `--events fd:3 3>events`")),
+        Err(error) => Err(Failure::usage(format!("--events {name}: {error}")).help(
+            "it takes a file, a named pipe, or an open descriptor as in `--events fd:3 3>events`",
+        )),
     }
 }

@@ -74,7 +74,7 @@ impl Project {
             package: plan.entry.package.id.clone(),
             kind: plan.entry.kind,
             target: plan.entry.target.clone(),
-            options: plan.options.build_args(),
+            options: plan.cargo_options.build_args(),
             local: plan.entry.local.clone(),
         }
     }
@@ -86,13 +86,13 @@ impl Project {
 }
 
 async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
-    let plan = plan::resolve(source, groups).await?;
+    let plan = plan::resolve(source).await?;
     let query = CargoQuery {
         cargo: plan.cargo.clone(),
         current_dir: plan.current_dir.clone(),
         workspace_root: plan.workspace_root.clone(),
         package: plan.entry.package.clone(),
-        target: plan.options.target.clone(),
+        target: plan.cargo_options.target.clone(),
     };
     let cargo_run = tokio::task::spawn_blocking(move || CargoRun::resolve(&query)).await;
     let cargo_run = cargo_run.map_err(|error| Failure::usage(error.to_string()))??;
@@ -117,7 +117,10 @@ fn only_at_start(old: &Config, new: &Config) -> Option<Notice> {
     (!changed.is_empty()).then(|| Notice {
         level: Level::Warning,
         code: "restart-needed",
-        text: format!("{} in the metadata counts from the next start on", crate::wording::list(changed)),
+        text: format!(
+            "{} in the metadata counts from the next start on",
+            crate::wording::list(changed)
+        ),
         help: Some("end `cargo stario watch` and start it again".into()),
     })
 }

@@ -5,14 +5,15 @@ use super::{Start, exit_code};
 use crate::build::{BuildHandle, Builder};
 use crate::error::{BUILD_FAILED, Failure};
 use crate::event::{BuildEvent, BuildOutcome, Endpoint, Event, Generation, Handover, Report};
+use crate::report::Reporter;
 use crate::server;
 
 /// The one generation that there is.
 const ONLY: Generation = Generation(1);
 
 /// Builds, and becomes the server; returns the exit code where that does not happen.
-pub(super) async fn serve(start: Start) -> Result<u8, Failure> {
-    let Start { project, groups, mut reporter, sender, mut events } = start;
+pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u8, Failure> {
+    let Start { project, groups, sender, mut events } = start;
     let address = Address::claim(&project.plan())?;
     let command = project.build_command();
     let began = std::time::Instant::now();

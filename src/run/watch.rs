@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -24,8 +25,8 @@ use crate::supervisor::{Settings, Socket, State};
 use crate::watch::{self, Options, Watch};
 
 /// Watches until told to stop; returns the exit code.
-pub(super) async fn watch(start: Start) -> Result<u8, Failure> {
-    let Start { project, groups, mut reporter, sender, mut events } = start;
+pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u8, Failure> {
+    let Start { project, groups, sender, mut events } = start;
     let plan = project.plan();
     let address = Address::claim(&plan)?;
     let watch = open_watch(&plan, sender.clone()).await?;
@@ -40,7 +41,7 @@ pub(super) async fn watch(start: Start) -> Result<u8, Failure> {
         builder: Builder::new(groups.clone(), sender.clone()),
         project,
         groups,
-        watch,
+        watch: Arc::new(watch),
         address,
         reporter,
         sender,
@@ -71,10 +72,7 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// The watch, once every folder has its eye on it, so that no later change is missed.
-async fn open_watch(
-    plan: &Plan,
-    sender: mpsc::UnboundedSender<Event>,
-) -> Result<Watch, Failure> {
+async fn open_watch(plan: &Plan, sender: mpsc::UnboundedSender<Event>) -> Result<Watch, Failure> {
     let set = plan.watch.clone();
     let options = Options { debounce: plan.config.debounce, poll: plan.config.poll };
     let lock = lock_file(plan);
@@ -153,19 +151,19 @@ impl Address {
 }
 
 /// What performs actions, and the handles of what it has started.
-struct Effects {
+struct Effects<'a, 'b> {
     project: Project,
     groups: Groups,
-    watch: Watch,
+    watch: Arc<Watch>,
     address: Address,
-    reporter: Reporter,
+    reporter: &'a mut Reporter<'b>,
     sender: mpsc::UnboundedSender<Event>,
     builder: Builder,
     build: Option<BuildHandle>,
     servers: HashMap<Generation, ServerHandle>,
 }
 
-impl Effects {
+impl Effects<'_, '_> {
     /// Performs one action; an exit code ends the loop.
     fn perform(&mut self, action: Action) -> Option<u8> {
         match action {
@@ -196,9 +194,7 @@ impl Effects {
             Event::Build(_, BuildEvent::Finished(_)) => self.build = None,
             Event::Server(
                 generation,
-                ServerEvent::Exited(_)
-                | ServerEvent::SpawnFailed { .. }
-                | ServerEvent::Superseded,
+                ServerEvent::Exited(_) | ServerEvent::SpawnFailed { .. } | ServerEvent::Superseded,
             ) => drop(self.servers.remove(generation)),
             _ => {}
         }
@@ -208,7 +204,7 @@ impl Effects {
         let BuildOrder { generation, resolve, changed } = order;
         let project = self.project.clone();
         let sender = self.sender.clone();
-        let watch = self.watch.handle();
+        let watch = Arc::clone(&self.watch);
         let prepare = async move {
             if resolve {
                 let reread = project.reread().await?;
@@ -251,7 +247,7 @@ pub(super) fn server_command(
     ServerCommand {
         artifact,
         cargo_run: project.cargo_run(),
-        arguments: plan.arguments.clone(),
+        arguments: plan.args.clone(),
         current_dir: plan.current_dir.clone(),
         told: Told {
             host: plan.config.host.clone(),
