@@ -10,7 +10,7 @@ use crate::event::{Event, Signal};
 ///
 /// A SIGHUP that was ignored when we were started (`nohup`) stays ignored.
 #[cfg(unix)]
-pub fn listen(events: UnboundedSender<Event>) -> io::Result<()> {
+pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut kinds = vec![
@@ -44,9 +44,10 @@ fn hangup_is_ignored() -> bool {
 
 /// Takes Ctrl-C, Ctrl-Break and the closing of the console over from now on.
 #[cfg(windows)]
-pub fn listen(events: UnboundedSender<Event>) -> io::Result<()> {
+pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
     use tokio::signal::windows;
 
+    let events = events.clone();
     let mut interrupt = windows::ctrl_c()?;
     let mut stop = windows::ctrl_break()?;
     let mut close = windows::ctrl_close()?;

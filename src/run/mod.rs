@@ -70,7 +70,7 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
         Failure::usage(format!("could not start the watchdog (a process of our own): {error}"))
     })?;
     let (sender, mut events) = mpsc::unbounded_channel();
-    signals::listen(sender.clone())
+    signals::listen(&sender)
         .map_err(|error| Failure::usage(format!("could not take signals: {error}")))?;
 
     // The first phase has nothing to stop but itself: a signal ends it, and cargo with it.

@@ -217,7 +217,9 @@ impl Effects<'_, '_> {
                     generation,
                     BuildEvent::Resolved { changed: reread.changed },
                 ));
-                reread.notice.map(|notice| sender.send(Event::Notice(notice)));
+                if let Some(notice) = reread.notice {
+                    let _ = sender.send(Event::Notice(notice));
+                }
             }
             Ok(project.build_command())
         };

@@ -1,8 +1,67 @@
-//! Files become [`Event::Changed`](crate::event::Event::Changed).
+//! Files become [`Event::Changed`].
+//!
+//! The [`Filter`] decides which paths count and touches nothing but ignore files; the [`ground`]
+//! knows what is watched right now and finds out what changed; the [`worker`] is the one thread
+//! that owns both and talks to the rest of the tool through [`Event`]s. [`source`] is the only
+//! place that knows `notify`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::error::Failure;
+use crate::event::Event;
+
+mod classify;
+mod exclude;
+mod filter;
+mod ground;
+mod memory;
+mod names;
+mod notices;
+mod pace;
+mod places;
+mod rules;
+mod snapshot;
+mod source;
+mod spec;
+mod worker;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod recursive;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(target_os = "linux")]
+use linux as platform;
+#[cfg(not(target_os = "linux"))]
+use recursive as platform;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+#[cfg(test)]
+mod tests;
+
+pub use filter::{Filter, Reason, Verdict};
 
 /// A file, a folder or a glob that the user named, and the folder that it is relative to.
+///
+/// - A trailing `/` says folder, also one that does not exist yet.
+/// - `*`, `?`, `[…]` and `{…,…}` make a glob, unless a file of exactly that name exists. `*` stays
+///   inside one path segment, `**` crosses. Without a `/` it matches a name at any depth below
+///   `base`; with one it is relative to `base`. A glob names files; with a trailing `/` it names
+///   folders, with all that is below them.
+/// - Anything else is a path: a folder (with all that is below it) where there is one, else a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// As it was written.
@@ -28,14 +87,127 @@ pub struct WatchSet {
     pub gitignore: bool,
 }
 
-// Stands in until the filter brings its own check of the same signature.
-impl Spec {
-    /// Why this cannot be watched, where it cannot.
-    pub fn check(&self) -> Result<(), String> {
-        globset::GlobBuilder::new(&self.text)
-            .literal_separator(true)
-            .build()
-            .map(drop)
-            .map_err(|error| error.kind().to_string())
+/// How to watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The quiet time: a path is reported once nothing has happened to it for so long.
+    pub debounce: Duration,
+    /// Look for changes this often in place of being told by the system.
+    pub poll: Option<Duration>,
+}
+
+/// What is being watched, for a line to the user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many folders.
+    pub folders: usize,
+    /// How many files are in them, ignored ones left out.
+    pub files: usize,
+    /// How often files are looked at, where the system does not tell.
+    pub polling: Option<Duration>,
+    /// The folders (for a glob: the folder it starts in) and files that were named, manifests left
+    /// out, in the form that the user gave.
+    pub roots: Vec<PathBuf>,
+}
+
+/// A running watch. Dropping it ends its threads.
+#[derive(Debug)]
+pub struct Watch {
+    commands: Sender<Message>,
+    summary: Arc<Mutex<Summary>>,
+}
+
+/// All that reaches the watch's thread.
+#[derive(Debug)]
+enum Message {
+    /// The debouncer has something.
+    Files(notify_debouncer_mini::DebounceEventResult),
+    /// A new set.
+    Update(Box<WatchSet>),
+    /// What lies at this path has been seen; its content.
+    Seen(PathBuf, memory::Hash),
+    /// The end.
+    Stop,
+}
+
+/// Starts to watch. Blocks until the first walk is over and every watch is placed: what is written
+/// after that is reported to `events`.
+///
+/// # Errors
+///
+/// A glob that does not parse, or no thread to be had. Whatever the system refuses (a limit, a
+/// folder that cannot be read) is an [`Event::Notice`] and is answered by polling or trying again.
+pub fn start(
+    set: WatchSet,
+    options: Options,
+    events: UnboundedSender<Event>,
+) -> Result<Watch, Failure> {
+    start_with(set, options, events, source::open)
+}
+
+/// The same with another source of file events.
+fn start_with<O>(
+    set: WatchSet,
+    options: Options,
+    events: UnboundedSender<Event>,
+    open: O,
+) -> Result<Watch, Failure>
+where
+    O: FnOnce(Duration, Sender<Message>) -> notify::Result<Box<dyn source::Placer>>
+        + Send
+        + 'static,
+{
+    set.specs.iter().chain(&set.ignore).try_for_each(Spec::check)?;
+    let (commands, inbox) = mpsc::channel();
+    let (ready, started) = mpsc::channel();
+    let summary = Arc::new(Mutex::new(Summary::default()));
+    let (shared, sender) = (Arc::clone(&summary), commands.clone());
+    thread::Builder::new()
+        .name("stario watch".into())
+        .spawn(move || {
+            // What the watcher hears goes where the commands go: one inbox, one order.
+            let backend = match options.poll {
+                Some(_) => None,
+                None => Some(open(options.debounce, sender)),
+            };
+            let mut worker = worker::Worker::begin(set, options, backend, events, shared);
+            // The receiver only goes away when the thread that waits for it panicked.
+            let _ = ready.send(());
+            worker.run(&inbox);
+        })
+        .map_err(|error| Failure::usage(format!("no thread to watch files with: {error}")))?;
+    started.recv().map_err(|_| Failure::usage("the thread that watches files died"))?;
+    Ok(Watch { commands, summary })
+}
+
+impl Watch {
+    /// Puts a new set in force and returns at once; the walk happens in the background. Files that
+    /// lie in newly watched places are not changes.
+    pub fn update(&self, set: WatchSet) {
+        self.tell(Message::Update(Box::new(set)));
+    }
+
+    /// Remembers the present content of `path` as seen, so that an event for it says
+    /// [`Content::Same`](crate::event::Content::Same). Reads the file before it returns.
+    pub fn seen(&self, path: &Path) {
+        if let Some(hash) = memory::hash(path) {
+            self.tell(Message::Seen(path.to_path_buf(), hash));
+        }
+    }
+
+    /// What is being watched just now.
+    pub fn summary(&self) -> Summary {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, message: Message) {
+        // The thread is gone only when nobody takes events any more: the tool is ending.
+        let _ = self.commands.send(message);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.tell(Message::Stop);
     }
 }

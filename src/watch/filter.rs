@@ -1,0 +1,414 @@
+//! Which paths count. Decides by names and ignore files; watches nothing, reports nothing.
+//!
+//! Strongest first:
+//!
+//! 1. `--watch-ignore` always wins, also over manifests.
+//! 2. Manifests always count.
+//! 3. Cargo's folders and those of version control are never watched, whoever names them.
+//! 4. A file that `--watch` names counts, whatever else is said of it.
+//! 5. Below the folders that are watched: what ignore files say, then editors' temporary files and
+//!    `SQLite`'s.
+//!
+//! What *named outright* means, for things that are ignored:
+//!
+//! - A file: the file counts.
+//! - A folder: rules that speak of the folder, or of everything that lies above it, do not count,
+//!   since the watch starts inside. When they would still ignore whatever is in it (`dist/*`), no
+//!   ignore file counts below. Neither holds for a folder that the spec's base lies in: `.` does
+//!   not un-ignore anything.
+//! - A glob: the files that it matches count, if its last segment is more than wildcards (`*.css`,
+//!   `*.db`, not `**`), except editors' temporary files; ignored folders are entered only when the
+//!   glob starts inside of them.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use ignore::IncrementalIgnore;
+
+use super::exclude::Exclusions;
+use super::names;
+use super::rules;
+use super::spec::{Form, Glob, resolve, resolve_place};
+use super::{Spec, WatchSet};
+
+/// Whether a path counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A change of it is a change; a folder is entered.
+    Watched,
+    /// It does not count.
+    Ignored(Reason),
+}
+
+/// Why a path does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing that is watched contains it.
+    Outside,
+    /// `--watch-ignore`.
+    WatchIgnore,
+    /// Cargo's target folder.
+    Never,
+    /// `.git`, `.hg`, `.svn`, `.jj`.
+    VersionControl,
+    /// An ignore file says so, or it is one.
+    IgnoreFile,
+    /// An editor's temporary file.
+    Temporary,
+    /// A database of `SQLite`.
+    Database,
+}
+
+/// Decides which paths count.
+#[derive(Debug)]
+pub struct Filter {
+    trees: Vec<Tree>,
+    /// Files that count by themselves: by both of their forms.
+    files: HashMap<PathBuf, File>,
+    /// Their places, without symbolic links.
+    places: Vec<PathBuf>,
+    exclusions: Exclusions,
+    never: Vec<PathBuf>,
+    /// Ignore files outside of the trees.
+    rule_files: HashSet<PathBuf>,
+    /// Every tree's folder, and every folder above a tree or a file: where something appears or
+    /// goes away there, what is watched is another.
+    stems: HashSet<PathBuf>,
+    /// What was named and can never be watched.
+    refused: Vec<PathBuf>,
+}
+
+/// A folder that is watched with what is below it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// In the form that the user gave.
+    pub(super) given: PathBuf,
+    /// Without symbolic links.
+    pub(super) real: PathBuf,
+    scope: Scope,
+    /// `None`: no ignore file counts.
+    rules: Option<IncrementalIgnore>,
+}
+
+/// What counts in a tree.
+#[derive(Debug)]
+enum Scope {
+    All,
+    Glob(Glob),
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    given: PathBuf,
+    manifest: bool,
+}
+
+/// Why a path counts: by itself, or as part of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    File,
+    Tree(usize),
+}
+
+impl Filter {
+    /// The filter for `set`. Looks at the disk only for what the named paths are (files, folders,
+    /// symbolic links) and, later and once for each folder, for ignore files. Specs that do not
+    /// parse are left out: [`Spec::check`] says so before.
+    pub fn new(set: &WatchSet) -> Self {
+        let mut filter = Self {
+            trees: Vec::new(),
+            files: HashMap::new(),
+            places: Vec::new(),
+            exclusions: Exclusions::new(&set.ignore),
+            never: set.never.iter().flat_map(|it| [it.clone(), resolve(it)]).collect(),
+            rule_files: HashSet::new(),
+            stems: HashSet::new(),
+            refused: Vec::new(),
+        };
+        for path in &set.manifests {
+            filter.add_file(path, true);
+        }
+        if set.specs.is_empty() {
+            for root in &set.roots {
+                filter.add_tree(root, Scope::All, None, set.gitignore);
+            }
+        }
+        for spec in &set.specs {
+            filter.add_spec(spec, set.gitignore);
+        }
+        filter.drop_nested();
+        filter.note_surroundings(set.gitignore);
+        filter
+    }
+
+    /// Whether `path` (absolute, as the user would write it or without symbolic links) counts.
+    /// `is_dir`: what it is, or was.
+    pub fn verdict(&mut self, path: &Path, is_dir: bool) -> Verdict {
+        match self.judge(path, is_dir) {
+            Ok(_) => Verdict::Watched,
+            Err(reason) => Verdict::Ignored(reason),
+        }
+    }
+
+    /// The same, with what it is that makes the path count.
+    pub(super) fn judge(&mut self, path: &Path, is_dir: bool) -> Result<Claim, Reason> {
+        if !is_dir && let Some(file) = self.files.get(path) {
+            return self.judge_file(path, file).map(|()| Claim::File);
+        }
+        if self.never.iter().any(|folder| path.starts_with(folder)) {
+            return Err(Reason::Never);
+        }
+        let mut reason = Reason::Outside;
+        for (number, tree) in self.trees.iter_mut().enumerate() {
+            let Some(below) = tree.below(path) else { continue };
+            if self.exclusions.exclude(path, below, is_dir) {
+                reason = Reason::WatchIgnore;
+                continue;
+            }
+            match tree.judge(below, is_dir) {
+                Ok(()) => return Ok(Claim::Tree(number)),
+                Err(why) => reason = why,
+            }
+        }
+        Err(reason)
+    }
+
+    fn judge_file(&self, path: &Path, file: &File) -> Result<(), Reason> {
+        let name = file.given.file_name().map_or(Path::new(""), Path::new);
+        if self.exclusions.exclude(path, name, false)
+            || self.exclusions.exclude(&file.given, name, false)
+        {
+            return Err(Reason::WatchIgnore);
+        }
+        if file.manifest {
+            return Ok(());
+        }
+        if self.never.iter().any(|folder| path.starts_with(folder)) {
+            return Err(Reason::Never);
+        }
+        if path.iter().any(names::is_version_control) {
+            return Err(Reason::VersionControl);
+        }
+        Ok(())
+    }
+
+    /// `path` (without symbolic links) in the form that the user gave.
+    pub(super) fn as_given(&self, claim: Claim, path: &Path) -> PathBuf {
+        match claim {
+            Claim::File => self.files.get(path).map_or_else(|| path.into(), |it| it.given.clone()),
+            Claim::Tree(number) => match self.trees[number].below(path) {
+                Some(below) if below.as_os_str().is_empty() => self.trees[number].given.clone(),
+                Some(below) => self.trees[number].given.join(below),
+                None => path.to_path_buf(),
+            },
+        }
+    }
+
+    /// The folders that are watched with what is below them.
+    pub(super) fn trees(&self) -> &[Tree] {
+        &self.trees
+    }
+
+    /// The places of files that count by themselves.
+    pub(super) fn places(&self) -> &[PathBuf] {
+        &self.places
+    }
+
+    /// What the user named, in the user's form.
+    pub(super) fn named(&self) -> Vec<PathBuf> {
+        let trees = self.trees.iter().map(|it| it.given.clone());
+        let files = self.places.iter().filter_map(|place| self.files.get(place));
+        let files = files.filter(|it| !it.manifest).map(|it| it.given.clone());
+        let mut all: Vec<_> = trees.chain(files).collect();
+        all.dedup();
+        all
+    }
+
+    /// What was named although it can never be watched.
+    pub(super) fn refused(&self) -> &[PathBuf] {
+        &self.refused
+    }
+
+    /// Ignore files outside of the trees.
+    pub(super) fn rule_files(&self) -> impl Iterator<Item = &Path> {
+        self.rule_files.iter().map(PathBuf::as_path)
+    }
+
+    /// Whether what appears or goes away at `path` makes what is watched another.
+    pub(super) fn is_stem(&self, path: &Path) -> bool {
+        self.stems.contains(path)
+    }
+
+    /// Whether `path` is a file that counts by itself.
+    pub(super) fn is_file(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// Whether `path` is an ignore file whose rules are in force, given that the folder it lies in
+    /// is watched.
+    pub(super) fn is_rule_file(&self, path: &Path, folder_watched: bool) -> bool {
+        self.rule_files.contains(path)
+            || folder_watched && path.file_name().is_some_and(names::is_ignore_file)
+    }
+
+    fn add_spec(&mut self, spec: &Spec, gitignore: bool) {
+        match spec.form() {
+            Err(_) => {}
+            Ok(Form::Path { path, folder }) => {
+                if folder || path.is_dir() {
+                    self.add_tree(&path, Scope::All, Some(&spec.base), gitignore);
+                } else {
+                    self.add_file(&path, false);
+                }
+            }
+            Ok(Form::Glob(glob)) => {
+                let folder = glob.folder.clone();
+                self.add_tree(&folder, Scope::Glob(glob), Some(&spec.base), gitignore);
+            }
+        }
+    }
+
+    fn add_file(&mut self, path: &Path, manifest: bool) {
+        let place = resolve_place(path);
+        let file = File { given: path.to_path_buf(), manifest };
+        if self.judge_file(&place, &file).is_err_and(|why| why != Reason::WatchIgnore) {
+            self.refused.push(path.to_path_buf());
+            return;
+        }
+        // Where the name is a link, both the link and what it points to can change.
+        for place in [resolve(path), place] {
+            if !self.places.contains(&place) {
+                self.files.entry(place.clone()).or_insert_with(|| file.clone());
+                self.places.push(place);
+            }
+        }
+        self.files.entry(path.to_path_buf()).or_insert(file);
+    }
+
+    /// `base`: what a spec is relative to; `None` for a root that nobody typed.
+    fn add_tree(&mut self, given: &Path, scope: Scope, base: Option<&Path>, gitignore: bool) {
+        let real = resolve(given);
+        let of_version_control = base.is_some_and(|base| {
+            let named = given.strip_prefix(base).unwrap_or(given);
+            named.iter().any(names::is_version_control)
+        });
+        if of_version_control || self.never.iter().any(|folder| real.starts_with(folder)) {
+            self.refused.push(given.to_path_buf());
+            return;
+        }
+        let mut rules = gitignore.then(|| rules::matcher(&real));
+        let named_outright = base.is_some_and(|base| !base.starts_with(given));
+        if named_outright && rules.as_mut().is_some_and(ignores_everything) {
+            rules = None;
+        }
+        self.trees.push(Tree { given: given.into(), real, scope, rules });
+    }
+
+    /// Leaves out trees that another one has anyway: the members of a workspace.
+    fn drop_nested(&mut self) {
+        let mut all = std::mem::take(&mut self.trees);
+        all.sort_by_key(|tree| tree.real.components().count());
+        for tree in all {
+            if !self.trees.iter_mut().any(|outer| outer.has_all_of(&tree)) {
+                self.trees.push(tree);
+            }
+        }
+    }
+
+    fn note_surroundings(&mut self, gitignore: bool) {
+        for tree in &self.trees {
+            self.stems.extend(tree.real.ancestors().map(Path::to_path_buf));
+            if tree.rules.is_some() {
+                self.rule_files.extend(rules::files_above(&tree.real));
+            }
+        }
+        for place in &self.places {
+            self.stems.extend(place.ancestors().skip(1).map(Path::to_path_buf));
+        }
+        if gitignore {
+            self.rule_files.extend(rules::global_file());
+        }
+    }
+}
+
+/// Whether rules ignore whatever is put into their root.
+fn ignores_everything(rules: &mut IncrementalIgnore) -> bool {
+    // A name that no pattern means by itself.
+    rules.matched("stario-4fd1c0a9", false).is_ignore()
+}
+
+impl Tree {
+    /// `path` relative to the tree, if it lies in it.
+    fn below<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+        path.strip_prefix(&self.real).or_else(|_| path.strip_prefix(&self.given)).ok()
+    }
+
+    /// Whether what counts in `other` counts here too, and under the same name.
+    fn has_all_of(&mut self, other: &Self) -> bool {
+        let whole = matches!((&self.scope, &other.scope), (Scope::All, Scope::All));
+        if !whole || other.rules.is_none() && self.rules.is_some() {
+            return false;
+        }
+        let Ok(below) = other.real.strip_prefix(&self.real) else { return false };
+        self.judge(below, true).is_ok()
+            && (other.given == self.given || other.given == self.given.join(below))
+    }
+
+    fn judge(&mut self, below: &Path, is_dir: bool) -> Result<(), Reason> {
+        if below.iter().any(names::is_version_control) {
+            return Err(Reason::VersionControl);
+        }
+        let matched = match &self.scope {
+            Scope::All => false,
+            Scope::Glob(glob) => glob.covers(below, is_dir).ok_or(Reason::Outside)?,
+        };
+        if !is_dir {
+            judge_name(below.file_name().unwrap_or(OsStr::new("")), matched)?;
+        }
+        let Some(rules) = &mut self.rules else { return Ok(()) };
+        // A file that a glob names counts, but not in a folder that is ignored.
+        let (asked, is_dir) = match below.parent() {
+            Some(folder) if matched && !is_dir => (folder, true),
+            _ => (below, is_dir),
+        };
+        if rules.matched(asked, is_dir).is_ignore() { Err(Reason::IgnoreFile) } else { Ok(()) }
+    }
+}
+
+/// What a file's name alone says. `named`: a glob named it.
+fn judge_name(name: &OsStr, named: bool) -> Result<(), Reason> {
+    if names::is_temporary(name) {
+        Err(Reason::Temporary)
+    } else if names::is_ignore_file(name) && !named {
+        Err(Reason::IgnoreFile)
+    } else if names::is_database(name) && !named {
+        Err(Reason::Database)
+    } else {
+        Ok(())
+    }
+}
+
+impl Glob {
+    /// Whether `below` is to be looked at: `None` if not, else whether the glob names it outright.
+    fn covers(&self, below: &Path, is_dir: bool) -> Option<bool> {
+        if self.folders_only {
+            let inside = self.has(below, is_dir);
+            // A folder on the way to one that might match is entered.
+            return (inside || is_dir).then_some(false);
+        }
+        if is_dir {
+            return self.depth.is_none_or(|depth| below.iter().count() < depth).then_some(false);
+        }
+        self.matcher.is_match(below).then_some(self.names)
+    }
+
+    /// Whether `below` is matched, or a folder that it lies in.
+    pub(super) fn has(&self, below: &Path, is_dir: bool) -> bool {
+        below
+            .ancestors()
+            .take_while(|it| !it.as_os_str().is_empty())
+            .enumerate()
+            .any(|(up, it)| (up > 0 || is_dir || !self.folders_only) && self.matcher.is_match(it))
+    }
+}

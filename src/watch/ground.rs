@@ -1,0 +1,523 @@
+//! What is watched right now: the filter, the system's watches and the last snapshot, kept in step.
+//!
+//! Every folder is watched first and read then, so that what is made in between shows up in one of
+//! the two. The [`worker`](super::worker) says when to look where, and takes the [`Findings`].
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::classify::classify;
+use super::filter::Filter;
+use super::names;
+use super::places::{Places, Refusal};
+use super::snapshot::{Entry, Files, Snapshot, Stamp, is_ordinary};
+use super::source::Placer;
+use super::{Summary, WatchSet, platform};
+use crate::event::ChangeKind;
+
+/// A change, before its content has been looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Found {
+    /// Without symbolic links.
+    pub(super) real: PathBuf,
+    /// In the form that the user gave.
+    pub(super) given: PathBuf,
+    pub(super) kind: ChangeKind,
+}
+
+impl Found {
+    pub(super) fn new(
+        real: impl Into<PathBuf>,
+        given: impl Into<PathBuf>,
+        kind: ChangeKind,
+    ) -> Self {
+        Self { real: real.into(), given: given.into(), kind }
+    }
+}
+
+/// What came of looking.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// What changed.
+    pub(super) changes: HashSet<Found>,
+    /// An ignore file changed: the filter is out of date.
+    pub(super) rules: bool,
+    /// Folders that cannot be read, newly so.
+    pub(super) unreadable: Vec<(PathBuf, io::Error)>,
+    /// The system places no more watches.
+    pub(super) exhausted: Option<notify::Error>,
+}
+
+/// What a walk does with what it does not know yet.
+#[derive(Debug)]
+enum Walk {
+    /// It has always been there.
+    Adopt,
+    /// It has been there if this older filter left it out. Else it is new, its own event is on its
+    /// way, and it is left to that.
+    AdoptNew(Box<Filter>),
+    /// It is a change, and so is what differs.
+    Compare {
+        /// Also in folders below that are known.
+        deep: bool,
+    },
+}
+
+/// What is watched right now.
+pub(super) struct Ground {
+    filter: Filter,
+    /// The one before, while what it left out has not been walked yet. It has read the ignore files
+    /// as they were.
+    before: Option<Filter>,
+    places: Places,
+    snapshot: Snapshot,
+    /// Folders that could not be read.
+    unreadable: BTreeSet<PathBuf>,
+}
+
+impl Ground {
+    pub(super) fn new(set: &WatchSet, backend: Option<Box<dyn Placer>>) -> Self {
+        Self {
+            filter: Filter::new(set),
+            before: None,
+            places: Places::new(backend),
+            snapshot: Snapshot::default(),
+            unreadable: BTreeSet::new(),
+        }
+    }
+
+    /// The first walk: all that there is has always been there.
+    pub(super) fn begin(&mut self, findings: &mut Findings) {
+        self.cover(&mut Walk::Adopt, |_| true, findings);
+    }
+
+    /// Puts the filter for `set` in force. What it newly lets in is no change.
+    pub(super) fn adopt(&mut self, set: &WatchSet, findings: &mut Findings) {
+        self.renew_filter(set);
+        let mut walk = match self.before.take() {
+            Some(before) => Walk::AdoptNew(Box::new(before)),
+            None => Walk::Adopt,
+        };
+        self.leave_what_is_ignored();
+        self.cover(&mut walk, |_| true, findings);
+    }
+
+    /// Reads the ignore files again and looks again at what the named paths are. What that lets in
+    /// stays unknown until the next [`adopt`](Self::adopt).
+    pub(super) fn renew_filter(&mut self, set: &WatchSet) {
+        let before = std::mem::replace(&mut self.filter, Filter::new(set));
+        self.before.get_or_insert(before);
+    }
+
+    /// Whether a change still counts, now that the filter is another.
+    pub(super) fn still_counts(&mut self, change: &Found) -> bool {
+        self.filter.judge(&change.real, false).is_ok()
+            || self.filter.judge(&change.real, true).is_ok()
+    }
+
+    /// Compares all that is watched with what was last seen.
+    pub(super) fn rescan(&mut self, findings: &mut Findings) {
+        let rule_files: Vec<_> = self.filter.rule_files().map(Path::to_path_buf).collect();
+        for path in rule_files {
+            findings.rules |= self.refresh_stamp(&path, Entry::Rules);
+        }
+        self.unreadable.retain(|folder| folder.exists());
+        self.cover(&mut Walk::Compare { deep: true }, |_| true, findings);
+    }
+
+    /// Looks again at folders that could not be read.
+    pub(super) fn retry(&mut self, set: &WatchSet, findings: &mut Findings) {
+        for folder in self.unreadable.clone() {
+            if fs::read_dir(&folder).is_ok() || !folder.exists() {
+                self.unreadable.remove(&folder);
+                self.touch(&folder, set, findings);
+            }
+        }
+    }
+
+    pub(super) fn has_unreadable(&self) -> bool {
+        !self.unreadable.is_empty()
+    }
+
+    /// From now on nobody tells: somebody has to ask.
+    pub(super) fn give_up_places(&mut self) {
+        self.places.give_up();
+    }
+
+    pub(super) fn is_told(&self) -> bool {
+        !self.places.are_given_up()
+    }
+
+    /// What was named although it is never watched.
+    pub(super) fn refused(&self) -> &[PathBuf] {
+        self.filter.refused()
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        let (folders, files) = self.snapshot.count();
+        Summary { folders, files, polling: None, roots: self.filter.named() }
+    }
+
+    /// Whether `path` is an ignore file that is in force.
+    pub(super) fn is_rule_file(&self, path: &Path) -> bool {
+        let inside = path.parent().is_some_and(|folder| self.snapshot.has_folder(folder));
+        self.filter.is_rule_file(path, inside)
+    }
+
+    /// Looks at a path that something happened to.
+    pub(super) fn touch(&mut self, path: &Path, set: &WatchSet, findings: &mut Findings) {
+        let metadata = path.symlink_metadata().ok();
+        let is_dir = metadata.as_ref().is_some_and(fs::Metadata::is_dir);
+        let reshapes = self.reshapes(path, metadata.as_ref());
+        if reshapes {
+            self.renew_filter(set);
+        }
+        if !is_dir && self.snapshot.has_folder(path) {
+            self.lose_folder(path, findings);
+        }
+        match metadata {
+            Some(_) if is_dir => self.touch_folder(path, findings),
+            Some(metadata) => self.touch_file(path, entry(path, &metadata), findings),
+            None => self.lose_file(path, findings),
+        }
+        if reshapes {
+            let mut walk = Walk::Compare { deep: true };
+            self.cover(&mut walk, |named| named.starts_with(path), findings);
+            // What else the new filter lets in has always been there.
+            findings.rules = true;
+        }
+    }
+
+    /// Whether something appeared or went away at or above something that was named, so that it may
+    /// be something else now: a folder, a link to elsewhere.
+    fn reshapes(&self, path: &Path, metadata: Option<&fs::Metadata>) -> bool {
+        let is_dir = metadata.is_some_and(fs::Metadata::is_dir);
+        if self.filter.is_file(path) {
+            return is_dir || metadata.is_some_and(fs::Metadata::is_symlink);
+        }
+        let unmoved = is_dir && self.snapshot.has_folder(path);
+        self.filter.is_stem(path) && (platform::FOLDER_EVENTS_ARE_DEEP || !unmoved)
+    }
+
+    fn touch_folder(&mut self, path: &Path, findings: &mut Findings) {
+        if self.filter.judge(path, true).is_ok() {
+            let mut walk = Walk::Compare { deep: platform::FOLDER_EVENTS_ARE_DEEP };
+            self.walk(path, &mut walk, findings);
+        }
+    }
+
+    fn touch_file(&mut self, path: &Path, entry: Entry, findings: &mut Findings) {
+        if self.filter.judge(path, false).is_ok() {
+            self.snapshot.insert(path, entry);
+            if entry != Entry::Special {
+                self.report(path, findings);
+            }
+        }
+    }
+
+    /// A file is gone. One that was never seen came and went within the quiet time: that is how
+    /// many programs write.
+    fn lose_file(&mut self, path: &Path, findings: &mut Findings) {
+        if let Some(Entry::File(_)) = self.snapshot.remove(path) {
+            self.report(path, findings);
+        }
+    }
+
+    /// A folder is gone, or no folder any more.
+    fn lose_folder(&mut self, folder: &Path, findings: &mut Findings) {
+        let (kinds, had_rules) = self.forget_folder(folder);
+        findings.rules |= had_rules;
+        if let Ok(claim) = self.filter.judge(folder, true) {
+            let given = self.filter.as_given(claim, folder);
+            findings
+                .changes
+                .extend(kinds.into_iter().map(|kind| Found::new(folder, given.clone(), kind)));
+        }
+    }
+
+    /// Forgets a folder and all below it. Says what kinds of files were there, and whether an
+    /// ignore file was among them.
+    fn forget_folder(&mut self, folder: &Path) -> (HashSet<ChangeKind>, bool) {
+        let (mut kinds, mut had_rules) = (HashSet::new(), false);
+        for below in self.snapshot.folders_below(folder) {
+            for (name, entry) in self.snapshot.remove_folder(&below).unwrap_or_default() {
+                match entry {
+                    Entry::File(_) => {
+                        kinds.insert(classify(&below.join(name)));
+                    }
+                    Entry::Rules(_) => had_rules = true,
+                    Entry::Special => {}
+                }
+            }
+        }
+        self.places.drop_below(folder);
+        (kinds, had_rules)
+    }
+
+    fn report(&mut self, path: &Path, findings: &mut Findings) {
+        if let Ok(claim) = self.filter.judge(path, false) {
+            let given = self.filter.as_given(claim, path);
+            findings.changes.insert(Found::new(path, given, classify(path)));
+        }
+    }
+
+    /// Walks what was named, as far as it is `near`, and holds on to the parents of what is not
+    /// there.
+    fn cover(&mut self, walk: &mut Walk, near: impl Fn(&Path) -> bool, findings: &mut Findings) {
+        let mut held = HashSet::new();
+        let trees: Vec<_> = self.filter.trees().iter().map(|tree| tree.real.clone()).collect();
+        for tree in trees {
+            // Excluded as a whole, it is neither walked nor waited for.
+            if self.filter.judge(&tree, true).is_err() {
+                continue;
+            }
+            if !tree.is_dir() {
+                held.extend(self.hold(&tree, findings));
+            }
+            if near(&tree) && tree.is_dir() {
+                self.walk(&tree, walk, findings);
+            } else if near(&tree) && self.snapshot.has_folder(&tree) {
+                self.lose_folder(&tree, findings);
+            }
+        }
+        for file in self.filter.places().to_vec() {
+            if self.filter.judge(&file, false).is_err() {
+                continue;
+            }
+            if let Some(folder) = file.parent() {
+                held.extend(self.hold(folder, findings));
+            }
+            if near(&file) {
+                self.look_at_file(&file, walk, findings);
+            }
+        }
+        let rule_files: Vec<_> = self.filter.rule_files().map(Path::to_path_buf).collect();
+        for file in rule_files {
+            if let Some(folder) = file.parent().filter(|folder| folder.is_dir()) {
+                held.extend(self.hold(folder, findings));
+                if self.snapshot.get(&file).is_none() {
+                    self.refresh_stamp(&file, Entry::Rules);
+                }
+            }
+        }
+        let (snapshot, filter) = (&self.snapshot, &self.filter);
+        self.places.retain(|folder| snapshot.has_folder(folder) || held.contains(folder));
+        let wanted = |path: &Path| filter.is_file(path) || filter.is_rule_file(path, false);
+        self.snapshot.retain_loose(wanted);
+    }
+
+    /// Watches `folder`, or the nearest folder above it that there is.
+    fn hold(&mut self, folder: &Path, findings: &mut Findings) -> Option<PathBuf> {
+        loop {
+            let nearest = folder.ancestors().find(|it| it.is_dir())?;
+            match self.places.hold(nearest) {
+                // Something on the way may have come before the watch was there.
+                Ok(()) if folder.ancestors().find(|it| it.is_dir()) == Some(nearest) => {
+                    return Some(nearest.to_path_buf());
+                }
+                Ok(()) | Err(Refusal::Gone) => {}
+                Err(refusal) => {
+                    self.refuse(nearest, refusal, findings);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// A file that was named by itself.
+    fn look_at_file(&mut self, file: &Path, walk: &Walk, findings: &mut Findings) {
+        let now = file.symlink_metadata().ok().filter(|it| !it.is_dir());
+        let now = now.map(|metadata| entry(file, &metadata));
+        let before = self.snapshot.get(file);
+        match walk {
+            Walk::Adopt | Walk::AdoptNew(_) => {
+                if let (None, Some(now)) = (before, now) {
+                    self.snapshot.insert(file, now);
+                }
+            }
+            Walk::Compare { .. } => match now {
+                Some(now) if before != Some(now) => self.touch_file(file, now, findings),
+                None => self.lose_file(file, findings),
+                Some(_) => {}
+            },
+        }
+    }
+
+    /// Walks a folder that counts, with those below it.
+    fn walk(&mut self, start: &Path, walk: &mut Walk, findings: &mut Findings) {
+        let mut seen = HashSet::new();
+        let mut ahead = vec![start.to_path_buf()];
+        while let Some(folder) = ahead.pop() {
+            let known = self.snapshot.has_folder(&folder);
+            if !known && walk.leaves(&folder, true) {
+                continue;
+            }
+            if findings.exhausted.is_none()
+                && let Err(refusal) = self.watch(&folder)
+            {
+                if let Refusal::Gone = refusal {
+                    continue;
+                }
+                self.refuse(&folder, refusal, findings);
+            }
+            let Some((folders, files)) = self.read(&folder, findings) else {
+                // Unreadable for now is not gone.
+                seen.extend(self.snapshot.folders_below(&folder));
+                continue;
+            };
+            self.take(&folder, files, walk, findings);
+            for below in folders {
+                if walk.enters(self.snapshot.has_folder(&below)) {
+                    ahead.push(below);
+                }
+            }
+            seen.insert(folder);
+        }
+        if let Walk::Compare { deep: true } = walk {
+            for folder in self.snapshot.folders_below(start) {
+                if !seen.contains(&folder) && self.snapshot.has_folder(&folder) {
+                    self.lose_folder(&folder, findings);
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, folder: &Path) -> Result<(), Refusal> {
+        let top = self.filter.trees().iter().any(|tree| tree.real == folder);
+        self.places.keep(folder, top)
+    }
+
+    fn refuse(&mut self, folder: &Path, refusal: Refusal, findings: &mut Findings) {
+        match refusal {
+            Refusal::Gone => {}
+            Refusal::Unreadable(error) => {
+                if self.unreadable.insert(folder.to_path_buf()) {
+                    findings.unreadable.push((folder.to_path_buf(), error));
+                }
+            }
+            Refusal::Exhausted(error) => {
+                findings.exhausted.get_or_insert(error);
+            }
+        }
+    }
+
+    /// What lies in a folder and counts. `None` when it cannot be read.
+    fn read(&mut self, folder: &Path, findings: &mut Findings) -> Option<(Vec<PathBuf>, Files)> {
+        let (mut folders, mut files) = (Vec::new(), HashMap::new());
+        let listing = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let listing = match listing {
+            Ok(listing) => listing,
+            Err(error) => {
+                if folder.exists() {
+                    self.refuse(folder, Refusal::Unreadable(error), findings);
+                    return None;
+                }
+                return Some((folders, files));
+            }
+        };
+        for item in listing {
+            let path = item.path();
+            // What goes away while it is looked at has an event of its own.
+            let Ok(file_type) = item.file_type() else { continue };
+            if file_type.is_dir() {
+                if self.filter.judge(&path, true).is_ok() {
+                    folders.push(path);
+                }
+            } else if let Some(entry) = self.read_file(&path, &item) {
+                files.insert(item.file_name(), entry);
+            }
+        }
+        Some((folders, files))
+    }
+
+    fn read_file(&mut self, path: &Path, item: &fs::DirEntry) -> Option<Entry> {
+        let counts = self.filter.judge(path, false).is_ok();
+        if !counts && !names::is_ignore_file(&item.file_name()) {
+            return None;
+        }
+        let entry = entry(path, &item.metadata().ok()?);
+        match entry {
+            Entry::File(stamp) if !counts => Some(Entry::Rules(stamp)),
+            other => Some(other),
+        }
+    }
+
+    /// Brings the snapshot of a folder up to date with what was read.
+    fn take(&mut self, folder: &Path, files: Files, walk: &mut Walk, findings: &mut Findings) {
+        if let Walk::Compare { .. } = walk {
+            let before = std::mem::replace(self.snapshot.folder(folder), files.clone());
+            self.compare(folder, &before, &files, findings);
+        } else {
+            let folder_files = self.snapshot.folder(folder);
+            for (name, entry) in files {
+                // What is known stays as it is: if it changed, its event is on its way.
+                if !folder_files.contains_key(&name) && !walk.leaves(&folder.join(&name), false) {
+                    folder_files.insert(name, entry);
+                }
+            }
+        }
+    }
+
+    fn compare(&mut self, folder: &Path, before: &Files, now: &Files, findings: &mut Findings) {
+        let changed = now.iter().filter(|(name, entry)| before.get(*name) != Some(entry));
+        let gone = before.iter().filter(|(name, _)| !now.contains_key(*name));
+        let all: Vec<(&OsString, &Entry)> = changed.chain(gone).collect();
+        for (name, entry) in all {
+            match entry {
+                Entry::File(_) => self.report(&folder.join(name), findings),
+                Entry::Rules(_) => findings.rules = true,
+                Entry::Special => {}
+            }
+        }
+    }
+
+    /// Forgets folders that do not count any more.
+    fn leave_what_is_ignored(&mut self) {
+        for folder in self.snapshot.all_folders() {
+            if self.filter.judge(&folder, true).is_err() {
+                self.snapshot.remove_folder(&folder);
+            }
+        }
+        let filter = &mut self.filter;
+        self.unreadable.retain(|folder| filter.judge(folder, true).is_ok());
+    }
+
+    /// Notes the present state of a file, and says whether it is another than before.
+    fn refresh_stamp(&mut self, path: &Path, kind: impl Fn(Stamp) -> Entry) -> bool {
+        match path.metadata() {
+            Ok(metadata) => {
+                let now = kind(Stamp::of(&metadata));
+                self.snapshot.insert(path, now) != Some(now)
+            }
+            Err(_) => self.snapshot.remove(path).is_some(),
+        }
+    }
+}
+
+impl Walk {
+    /// Whether what is not known is left to its own event.
+    fn leaves(&mut self, path: &Path, is_dir: bool) -> bool {
+        match self {
+            Self::AdoptNew(before) => before.judge(path, is_dir).is_ok(),
+            Self::Adopt | Self::Compare { .. } => false,
+        }
+    }
+
+    fn enters(&self, known: bool) -> bool {
+        !known || !matches!(self, Self::Compare { deep: false })
+    }
+}
+
+/// The file at `path`. A link counts as what it points to, so that polling sees that change.
+fn entry(path: &Path, metadata: &fs::Metadata) -> Entry {
+    if !is_ordinary(metadata.file_type()) {
+        return Entry::Special;
+    }
+    match path.metadata() {
+        Ok(target) if target.is_file() => Entry::File(Stamp::of(&target)),
+        _ => Entry::File(Stamp::of(metadata)),
+    }
+}

@@ -1,0 +1,96 @@
+//! The content of files that changed before, so that writing what is already there is told apart.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::event::Content;
+
+/// The content of a file.
+pub(super) type Hash = u128;
+
+/// How much is read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// What was last seen, of those files alone that changed.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    seen: HashMap<PathBuf, Hash>,
+}
+
+impl Memory {
+    /// Compares what lies at `path` now with what was last seen, and remembers it.
+    pub(super) fn compare(&mut self, path: &Path) -> Content {
+        let Some(now) = hash(path) else {
+            self.seen.remove(path);
+            return Content::New;
+        };
+        match self.seen.insert(path.to_path_buf(), now) {
+            Some(before) if before == now => Content::Same,
+            _ => Content::New,
+        }
+    }
+
+    /// Remembers `hash` as seen.
+    pub(super) fn remember(&mut self, path: PathBuf, hash: Hash) {
+        self.seen.insert(path, hash);
+    }
+}
+
+/// The content of the regular file at `path`, if there is one that can be read.
+pub(super) fn hash(path: &Path) -> Option<Hash> {
+    // Asked before it is opened: opening a pipe would wait for its other end.
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut file = File::open(path).ok()?;
+    let mut state = Xxh3::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return Some(state.digest128()),
+            Ok(read) => state.update(&chunk[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK, Memory, hash};
+    use crate::event::Content;
+    use std::fs;
+
+    #[test]
+    fn the_first_change_is_new_and_the_same_bytes_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let mut memory = Memory::default();
+        fs::write(&path, "a").unwrap();
+        assert_eq!(memory.compare(&path), Content::New);
+        assert_eq!(memory.compare(&path), Content::Same);
+        fs::write(&path, "b").unwrap();
+        assert_eq!(memory.compare(&path), Content::New);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(memory.compare(&path), Content::New);
+        fs::write(&path, "b").unwrap();
+        assert_eq!(memory.compare(&path), Content::New, "gone in between");
+    }
+
+    #[test]
+    fn big_files_are_read_to_their_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let mut content = vec![7; 3 * CHUNK + 1];
+        fs::write(&path, &content).unwrap();
+        let before = hash(&path);
+        *content.last_mut().unwrap() = 8;
+        fs::write(&path, &content).unwrap();
+        assert_ne!(hash(&path), before);
+        assert_eq!(hash(folder.path()), None, "a folder has no content");
+    }
+}

@@ -1,0 +1,9 @@
+//! Windows: the stable library does not tell a file's index; its creation time comes close.
+
+use std::fs::Metadata;
+use std::os::windows::fs::MetadataExt;
+
+/// What stays the same as long as it is the same file.
+pub(super) fn identity(metadata: &Metadata) -> u64 {
+    metadata.creation_time()
+}
