@@ -180,6 +180,11 @@ impl Group {
         self.pid
     }
 
+    /// Who keeps it from outliving the tool.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
     /// The process's stdout, where it was piped.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.stdout.take()

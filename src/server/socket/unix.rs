@@ -132,7 +132,7 @@ impl Listener {
     pub fn taken(&self, pid: u32) -> bool {
         let nonblocking =
             rustix::fs::fcntl_getfl(self).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK));
-        nonblocking || shows_use(pid)
+        nonblocking || shows_use(pid, self.known_as().inode)
     }
 }
 
@@ -146,8 +146,11 @@ impl AsFd for Listener {
 }
 
 #[cfg(target_os = "linux")]
-fn shows_use(pid: u32) -> bool {
+fn shows_use(pid: u32, inode: u64) -> bool {
     let folder = PathBuf::from(format!("/proc/{pid}"));
+    // It may have closed it and opened something else there.
+    let is_ours = std::fs::metadata(folder.join(format!("fd/{PASSED_AS}")))
+        .is_ok_and(|passed| passed.ino() == inode);
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
     let list = |name: &str| std::fs::read_dir(folder.join(name)).into_iter().flatten().flatten();
     let closed_on_exec = read(folder.join(format!("fdinfo/{PASSED_AS}"))).lines().any(|line| {
@@ -164,13 +167,21 @@ fn shows_use(pid: u32) -> bool {
             })
         })
     };
-    let accepts =
-        || list("task").any(|thread| read(thread.path().join("wchan")) == "inet_csk_accept");
-    closed_on_exec || in_epoll() || accepts()
+    // `accept` on TCP, and what `accept` on a Unix socket waits in.
+    let waits_in = ["inet_csk_accept", "__skb_wait_for_more_packets"];
+    let accepts = || {
+        list("task").any(|thread| {
+            let call = read(thread.path().join("syscall"));
+            let descriptor = call.split_whitespace().nth(1).unwrap_or_default();
+            descriptor == format!("{PASSED_AS:#x}")
+                && waits_in.contains(&read(thread.path().join("wchan")).as_str())
+        })
+    };
+    is_ours && (closed_on_exec || in_epoll() || accepts())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn shows_use(_pid: u32) -> bool {
+fn shows_use(_pid: u32, _inode: u64) -> bool {
     false
 }
 
