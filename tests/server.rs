@@ -7,6 +7,7 @@ mod workbench;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -92,6 +93,7 @@ fn query(package: &Package, build: &BuildCommand) -> CargoQuery {
         workspace_root: build.workspace_root.clone(),
         package: package.clone(),
         target: None,
+        config: Vec::new(),
     }
 }
 
@@ -154,6 +156,16 @@ async fn a_server_that_does_not_take_our_socket_shows_it() {
     let pid = bench.spawned().await;
     assert_eq!(bench.listening().await, [Endpoint::Tcp(bench.address())]);
     assert!(!listener.taken(pid));
+}
+
+#[test]
+fn a_shared_listener_that_became_nonblocking_is_taken() {
+    let listener = bind("127.0.0.1", 0, None).unwrap();
+    assert!(!listener.taken(std::process::id()));
+    // As an event loop does in another process: the flag belongs to all who share it.
+    let copy = listener.as_fd().try_clone_to_owned().unwrap();
+    TcpListener::from(copy).set_nonblocking(true).unwrap();
+    assert!(listener.taken(std::process::id()));
 }
 
 #[tokio::test]
@@ -294,10 +306,13 @@ async fn the_environment_is_what_cargo_run_gives_and_ours() {
     let folder = fixtures.path("src");
     let (package, build) = command(&folder, "env-probe", "env-probe");
     let mut bench = Bench::build(&package, &build).await;
+    let mut query = query(&package, &build);
+    query.config = vec!["env.TYPED='typed'".to_owned()];
+    bench.command.cargo_run = Arc::new(CargoRun::resolve(&query).unwrap());
 
     let expected = fixtures.path("expected");
     let status = Command::new(cargo())
-        .args(["run", "--quiet", "--"])
+        .args(["run", "--quiet", "--config", "env.TYPED='typed'", "--"])
         .arg(&expected)
         .current_dir(&folder)
         .status()

@@ -4,6 +4,7 @@
 //! The rules are cargo's own: `Compilation::fill_env` and `apply_env_config` in its sources, and
 //! the chapter «Environment Variables» of the Cargo book.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,6 +15,10 @@ use cargo_metadata::Package;
 use crate::error::Failure;
 use crate::event::Artifact;
 use crate::process::Environment;
+
+mod typed;
+
+use typed::{Typed, Variable};
 
 /// The variable with which the system's loader is told where to look.
 const LIBRARY_PATH: &str = if cfg!(windows) {
@@ -37,6 +42,8 @@ pub struct CargoQuery {
     pub package: Package,
     /// `--target`.
     pub target: Option<String>,
+    /// `--config`, each time it was given.
+    pub config: Vec<String>,
 }
 
 /// What `cargo run` adds.
@@ -62,26 +69,30 @@ impl CargoRun {
         let options = ResolveOptions::default().cargo(query.cargo.as_os_str());
         let config = Config::load_with_options(&query.current_dir, options).map_err(invalid)?;
         let targets = config.build_target_for_config(query.target.as_ref()).map_err(invalid)?;
+        let typed = Typed::read(&query.config, &query.current_dir)?;
         let runner = match targets.first() {
-            Some(target) => config.runner(target).map_err(invalid)?,
-            None => None,
+            Some(target) => match typed.runners.get(target.triple()) {
+                Some(runner) => runner.clone(),
+                None => config.runner(target).map_err(invalid)?.map_or_else(Vec::new, words),
+            },
+            None => Vec::new(),
         };
-        let runner = runner.map_or_else(Vec::new, |runner| {
-            std::iter::once(runner.path.into_os_string()).chain(runner.args).collect()
-        });
         let triple = query.target.as_deref().or_else(|| {
             let chosen = config.build.target.as_ref()?;
             chosen.first().map(cargo_config2::TargetTripleRef::triple)
         });
         let folders = Folders::ask(&config, query, triple);
         let cargo = real_cargo(&query.cargo, folders.sysroot.as_deref());
-        let configured = config
+        let mut configured: BTreeMap<String, Variable> = config
             .env
             .into_iter()
-            .filter(|(name, value)| value.force || std::env::var_os(name).is_none());
+            .map(|(name, it)| (name, Variable { value: it.value, force: it.force }))
+            .collect();
+        configured.extend(typed.env);
+        configured.retain(|name, it| it.force || std::env::var_os(name).is_none());
         Ok(Self {
             package: package_variables(&cargo, &query.package, &query.workspace_root),
-            configured: configured.map(|(name, value)| (name, value.value)).collect(),
+            configured: configured.into_iter().map(|(name, it)| (name, it.value)).collect(),
             toolchain: folders.libraries,
             runner,
         })
@@ -89,11 +100,14 @@ impl CargoRun {
 
     /// What is executed, with the user's arguments: the executable, or the runner with it.
     pub fn line(&self, artifact: &Artifact, arguments: &[OsString]) -> (PathBuf, Vec<OsString>) {
-        let mut words = self.runner.iter().cloned().collect::<std::collections::VecDeque<_>>();
-        words.push_back(artifact.executable.clone().into_os_string());
-        words.extend(arguments.iter().cloned());
-        let program = words.pop_front().expect("the executable was put there");
-        (program.into(), words.into())
+        let executable = artifact.executable.clone();
+        match self.runner.split_first() {
+            None => (executable, arguments.to_vec()),
+            Some((runner, before)) => {
+                let words = before.iter().cloned().chain([executable.into_os_string()]);
+                (runner.into(), words.chain(arguments.iter().cloned()).collect())
+            }
+        }
     }
 
     /// The environment of an executable.
@@ -137,6 +151,10 @@ impl CargoRun {
         // A folder with the separator in its name cannot be put there; cargo fails, we go without.
         std::env::join_paths(paths).ok()
     }
+}
+
+fn words(runner: cargo_config2::PathAndArgs) -> Vec<OsString> {
+    std::iter::once(runner.path.into_os_string()).chain(runner.args).collect()
 }
 
 fn invalid(error: cargo_config2::Error) -> Failure {
