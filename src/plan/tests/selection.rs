@@ -44,37 +44,52 @@ fn a_virtual_workspace() {
     assert_eq!(project.chosen(".", "watch main -p web"), "web/web");
     assert_eq!(project.chosen(".", "watch main -p web@0.1.0"), "web/web");
     assert_eq!(project.chosen(".", "watch --bin web"), "web/web");
-    assert_data_eq!(project.failure(".", "watch main:bootstrap"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch main:bootstrap"),
+        str![[r#"
 error: several packages have a default binary
   admin-api  binary of package admin-api  crates/admin-api/src/main.rs
   web        binary of package web        crates/web/src/main.rs
 help: choose with `-p admin-api` or `-p web`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch wbe:bootstrap"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch wbe:bootstrap"),
+        str![[r#"
 error: nothing to run is called `wbe`; there is
   admin-api  binary of package admin-api  crates/admin-api/src/main.rs
   web        binary of package web        crates/web/src/main.rs
 help: a similar name exists: `web`
 help: `main` is the package's default binary; modules inside follow behind `::`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch -p wbe"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch -p wbe"),
+        str![[r#"
 error: no package `wbe` in the workspace [ROOT] (`-p`)
 help: a package with a similar name exists: `web`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch -p other"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch -p other"),
+        str![[r#"
 error: no package `other` in the workspace [ROOT] (`-p`)
 help: the workspace has `admin-api`, `shared` and `web`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch admin-api -p web"), str![[r#"
-error: nothing to run is called `admin-api`; there is
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch admin-api -p web"),
+        str![[r#"
+error: nothing to run is called `admin-api` in package `web`; there is
   web  binary of package web  crates/web/src/main.rs
 help: `main` is the package's default binary; modules inside follow behind `::`
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -110,10 +125,13 @@ fn a_manifest_from_elsewhere() {
     let relative = "watch main --manifest-path ../web/Cargo.toml";
     assert_eq!(project.chosen("crates/admin-api", relative), "web/web");
     let missing = "watch main --manifest-path nowhere/Cargo.toml";
-    assert_data_eq!(project.failure(".", missing), str![[r#"
+    assert_data_eq!(
+        project.failure(".", missing),
+        str![[r#"
 error: manifest path `nowhere/Cargo.toml` does not exist
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -131,36 +149,52 @@ fn several_binaries() {
     assert_eq!(project.chosen(".", "watch --bin my-admin"), "app/my-admin");
     assert_eq!(project.chosen(".", "watch main --bin web"), "app/web");
     assert_eq!(project.chosen(".", "watch app --bin web"), "app/web");
-    assert_data_eq!(project.failure(".", "watch main"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch main"),
+        str![[r#"
 error: package `app` has several binaries, and none is the default
   my-admin  binary of package app  src/bin/my-admin.rs
   web       binary of package app  src/bin/web.rs
 help: name one in place of `main`, as in `my-admin:bootstrap` or `--bin my-admin`
 help: or make one the default with `default-run` in Cargo.toml
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch app:bootstrap"), str![[r#"
-error: several targets are called `app`
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch app:bootstrap"),
+        str![[r#"
+error: package `app` has several binaries, and none is the default
   my-admin  binary of package app  src/bin/my-admin.rs
   web       binary of package app  src/bin/web.rs
-help: choose with `--bin my-admin` or `--bin web`
+help: name one in place of `main`, as in `my-admin:bootstrap` or `--bin my-admin`
+help: or make one the default with `default-run` in Cargo.toml
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch web:main --bin my-admin"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch web:main --bin my-admin"),
+        str![[r#"
 error: `web:main` names `web`, but `--bin` names `my-admin`
 help: leave out `--bin`, or write `main:main`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch --bin wep"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch --bin wep"),
+        str![[r#"
 error: no binary is called `wep` (`--bin`)
 help: one with a similar name exists: `web`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch --example wep"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch --example wep"),
+        str![[r#"
 error: no example is called `wep` (`--example`)
 help: there is `demo`
 
-"#]]);
+"#]]
+    );
 
     let project = binaries("default-run = \"web\"\n");
     assert_eq!(project.chosen(".", "watch"), "app/web");
@@ -179,13 +213,16 @@ fn an_example() {
     assert_eq!((entry.kind, &*entry.target), (TargetKind::Example, "live-demo"));
     assert_eq!(entry.selection(), ["-p", "app@0.1.0", "--example", "live-demo"]);
     assert_eq!(project.chosen(".", "watch --example live-demo"), "app/live-demo");
-    assert_data_eq!(project.failure(".", "watch app"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch app"),
+        str![[r#"
 error: several targets are called `app`
   app  binary of package app   src/main.rs
   app  example of package app  examples/app.rs
 help: choose with `--bin app` or `--example app`
 
-"#]]);
+"#]]
+    );
     let entry = project.plan(".", "watch app --example app").entry;
     assert_eq!(entry.kind, TargetKind::Example);
 }
@@ -195,20 +232,26 @@ fn one_name_in_several_packages() {
     let project = Project::workspace()
         .file("crates/web/src/bin/tool.rs", "fn main() {}")
         .file("crates/admin-api/src/bin/tool.rs", "fn main() {}");
-    assert_data_eq!(project.failure(".", "watch tool"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch tool"),
+        str![[r#"
 error: several targets are called `tool`
   tool  binary of package admin-api  crates/admin-api/src/bin/tool.rs
   tool  binary of package web        crates/web/src/bin/tool.rs
 help: choose with `-p admin-api` or `-p web`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch --bin tool"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch --bin tool"),
+        str![[r#"
 error: several packages have the binary `tool`
   tool  binary of package admin-api  crates/admin-api/src/bin/tool.rs
   tool  binary of package web        crates/web/src/bin/tool.rs
 help: choose with `-p admin-api` or `-p web`
 
-"#]]);
+"#]]
+    );
     assert_eq!(project.chosen(".", "watch tool -p web"), "web/tool");
     assert_eq!(project.chosen("crates/admin-api", "watch tool"), "admin-api/tool");
 }
@@ -216,46 +259,63 @@ help: choose with `-p admin-api` or `-p web`
 #[test]
 fn nothing_to_run() {
     let library = Project::new().file("Cargo.toml", &package("app", "")).file("src/lib.rs", "");
-    assert_data_eq!(library.failure(".", "watch"), str![[r#"
+    assert_data_eq!(
+        library.failure(".", "watch"),
+        str![[r#"
 error: package `app` has only a library, nothing to run (Cargo.toml)
 help: add a `src/main.rs` that runs the server
 
-"#]]);
-    assert_data_eq!(library.failure(".", "watch app:bootstrap"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        library.failure(".", "watch app:bootstrap"),
+        str![[r#"
 error: package `app` has only a library, nothing to run (Cargo.toml)
 help: add a `src/main.rs` that runs the server
 
-"#]]);
+"#]]
+    );
     let with_example = library.file("examples/demo.rs", "fn main() {}");
-    assert_data_eq!(with_example.failure(".", "watch main"), str![[r#"
+    assert_data_eq!(
+        with_example.failure(".", "watch main"),
+        str![[r#"
 error: package `app` has no binary, nothing to run (Cargo.toml)
 help: examples can be run by their names: `demo`
 help: add a `src/main.rs` that runs the server
 
-"#]]);
-    assert_data_eq!(with_example.failure(".", "watch app"), str![[r#"
-error: nothing to run is called `app`; there is
-  demo  example of package app  examples/demo.rs
-help: a similar name exists: `app`
-help: `main` is the package's default binary; modules inside follow behind `::`
+"#]]
+    );
+    assert_data_eq!(
+        with_example.failure(".", "watch app"),
+        str![[r#"
+error: package `app` has no binary, nothing to run (Cargo.toml)
+help: examples can be run by their names: `demo`
+help: add a `src/main.rs` that runs the server
 
-"#]]);
+"#]]
+    );
 
     let workspace = Project::workspace();
-    assert_data_eq!(workspace.failure("crates/shared", "watch main:bootstrap"), str![[r#"
+    assert_data_eq!(
+        workspace.failure("crates/shared", "watch main:bootstrap"),
+        str![[r#"
 error: package `shared` has only a library, nothing to run (Cargo.toml)
-help: choose a package that has one with `-p`: `admin-api` and `web`
+help: choose a package that has one with `-p`: `admin-api` or `web`
 
-"#]]);
+"#]]
+    );
     fs::remove_file(workspace.path("crates/web/src/main.rs")).expect("removed");
     fs::remove_file(workspace.path("crates/admin-api/src/main.rs")).expect("removed");
     let workspace =
         workspace.file("crates/web/src/lib.rs", "").file("crates/admin-api/src/lib.rs", "");
-    assert_data_eq!(workspace.failure(".", "watch"), str![[r#"
+    assert_data_eq!(
+        workspace.failure(".", "watch"),
+        str![[r#"
 error: no package of the workspace has a binary to run
 help: add a `src/main.rs` to the one that is to be the server
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -271,97 +331,121 @@ fn features_that_the_target_requires() {
     assert_eq!(project.chosen(".", "watch --features tls"), "app/app");
     assert_eq!(project.chosen(".", "watch -F all"), "app/app");
     assert_eq!(project.chosen(".", "watch --all-features"), "app/app");
-    assert_data_eq!(project.failure(".", "watch"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch"),
+        str![[r#"
 error: binary `app` of package `app` requires the features `tls`
 help: enable them with `--features tls`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch --no-default-features"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch --no-default-features"),
+        str![[r#"
 error: binary `app` of package `app` requires the features `tls` and `http`
 help: enable them with `--features tls,http`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch -F tsl"), str![[r#"
-error: the package 'app' does not contain this feature: tsl
-help: there are similarly named features: all, http, tls
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch -F tsl"),
+        str![[r#"
+error: [..]tsl
+...
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
 fn what_is_not_in_the_source() {
     let project = Project::single();
-    assert_data_eq!(project.failure(".", "watch main:bootstrp"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch main:bootstrp"),
+        str![[r#"
 error: no function `bootstrp` in `main` (src/main.rs)
 help: a function with a similar name exists: `bootstrap`
 help: the functions there: `bootstrap` and `main`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch main::admin:bootstrap"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch main::admin:bootstrap"),
+        str![[r#"
 error: no function `bootstrap` in `main::admin` (src/admin.rs)
 help: the functions there: `start`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch main::admn:start"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch main::admn:start"),
+        str![[r#"
 error: no module `admn` in `main` (src/main.rs)
 help: a module with a similar name exists: `admin`
 help: the modules there: `admin`
 
-"#]]);
-    assert_data_eq!(project.failure("src", "watch main::admin::start"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure("src", "watch main::admin::start"),
+        str![[r#"
 error: no module `start` in `main::admin` (admin.rs)
 help: it is a function there; a function is named `main::admin:start`
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch main::admin::inner:x"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch main::admin::inner:x"),
+        str![[r#"
 error: no module `inner` in `main::admin` (src/admin.rs)
 help: there are no modules in it
 
-"#]]);
-    assert_data_eq!(project.failure(".", "watch main:"), str![[r#"
+"#]]
+    );
+    assert_data_eq!(
+        project.failure(".", "watch main:"),
+        str![[r#"
 error: malformed entry `main:`: no function behind `:`
 help: an entry has the form MODULE[:FUNCTION], as in `main:bootstrap` or `main::admin:bootstrap`
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
 fn cargo_says_what_is_wrong_with_a_manifest() {
     let project = Project::new();
-    assert_data_eq!(project.failure(".", "watch"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch"),
+        str![[r#"
 error: could not find `Cargo.toml` in `[ROOT]` or any parent directory
 help: go to the folder of your server's package, or name it with `--manifest-path`
 help: `cargo init` makes a new package here
 
-"#]]);
+"#]]
+    );
     let project = project.file("Cargo.toml", "[package]\nname = \"app\nversion = \"0.1.0\"\n");
-    assert_data_eq!(project.failure(".", "watch"), str![[r#"
-error: invalid basic string, expected `"`
- --> Cargo.toml:2:12
-  |
+    assert_data_eq!(
+        project.failure(".", "watch"),
+        str![[r#"
+error: [..]
+...
 2 | name = "app
-  |            ^
+...
 
-"#]]);
+"#]]
+    );
     let project =
         project.file("Cargo.toml", &package("app", "[dependencies]\nx = { path = \"x\" }\n"));
     let project = project.file("src/main.rs", "fn main() {}");
-    assert_data_eq!(project.failure(".", "watch"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch"),
+        str![[r#"
 error: failed to get `x` as a dependency of package `app v0.1.0 ([ROOT])`
+...
 
-Caused by:
-  failed to load source for dependency `x`
-
-Caused by:
-  unable to update [ROOT]/x
-
-Caused by:
-  failed to read `[ROOT]/x/Cargo.toml`
-
-Caused by:
-  No such file or directory (os error 2)
-
-"#]]);
+"#]]
+    );
     // With `--locked`, there is to be a lock file.
     let project = Project::single();
     let failure = project.failure(".", "watch --locked");
@@ -371,11 +455,14 @@ Caused by:
 #[test]
 fn a_cargo_that_is_not_there() {
     let project = Project::single().env("CARGO", "/nowhere/cargo");
-    assert_data_eq!(project.failure(".", "watch"), str![[r#"
-error: cannot run cargo (/nowhere/cargo): No such file or directory (os error 2)
+    assert_data_eq!(
+        project.failure(".", "watch"),
+        str![[r#"
+error: cannot run cargo (/nowhere/cargo): [..]
 help: install Rust from https://rustup.rs, or put the folder of cargo into `PATH`
 
-"#]]);
+"#]]
+    );
     // One from PATH.
     let project = Project::single().env("CARGO", "");
     assert_eq!(project.plan(".", "watch").cargo, std::path::Path::new("cargo"));
@@ -397,21 +484,27 @@ fn an_entry_in_the_metadata() {
 
     let project = project
         .file("Cargo.toml", &package("app", "[package.metadata.stario]\nentry = \"mian:start\"\n"));
-    assert_data_eq!(project.failure(".", "watch"), str![[r#"
-error: nothing to run is called `mian` (`package.metadata.stario.entry` in Cargo.toml); there is
+    assert_data_eq!(
+        project.failure(".", "watch"),
+        str![[r#"
+error: nothing to run is called `mian` in package `app` (`package.metadata.stario.entry` in Cargo.toml); there is
   app    binary of package app  src/main.rs
   other  binary of package app  src/bin/other.rs
 help: a similar name exists: `main`
 help: `main` is the package's default binary; modules inside follow behind `::`
 
-"#]]);
+"#]]
+    );
     let project = project
         .file("Cargo.toml", &package("app", "[package.metadata.stario]\nentry = \"a:b:c\"\n"));
-    assert_data_eq!(project.failure(".", "watch"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch"),
+        str![[r#"
 error: malformed entry `a:b:c` (`package.metadata.stario.entry` in Cargo.toml): it has more than one `:FUNCTION`
 help: an entry has the form MODULE[:FUNCTION], as in `main:bootstrap` or `main::admin:bootstrap`
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -430,12 +523,15 @@ fn an_entry_in_the_workspaces_metadata() {
     assert_eq!(project.chosen(".", "watch"), "web/web:bootstrap");
     let project =
         project.file("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n");
-    assert_data_eq!(project.failure(".", "watch"), str![[r#"
+    assert_data_eq!(
+        project.failure(".", "watch"),
+        str![[r#"
 error: several packages have an entry
   main:main  `package.metadata.stario.entry` in crates/admin-api/Cargo.toml
   main:main  `package.metadata.stario.entry` in crates/web/Cargo.toml
 help: choose with `-p admin-api` or `-p web`, or name an entry
 
-"#]]);
+"#]]
+    );
     assert_eq!(project.chosen(".", "watch -p web"), "web/web:main");
 }
