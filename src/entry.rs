@@ -288,6 +288,3 @@ fn check_features(candidate: &Candidate<'_>, graph: &Graph<'_>) -> Result<(), Fa
     ))
     .help(format!("enable them with `--features {}`", missing.join(","))))
 }
-
-#[cfg(test)]
-mod tests;
