@@ -184,7 +184,7 @@ fn configured<'a>(
     });
     let choices: Vec<_> =
         tables.iter().map(|(package, _)| format!("-p {}", package.name)).collect();
-    let choices = wording::list(choices.iter().map(String::as_str)).replace(" and ", " or ");
+    let choices = wording::either(choices.iter().map(String::as_str));
     let what = format!("several packages have an entry{}", rows.collect::<String>());
     Err(Failure::usage(what).help(format!("choose with {choices}, or name an entry")))
 }
@@ -288,6 +288,3 @@ fn check_features(candidate: &Candidate<'_>, graph: &Graph<'_>) -> Result<(), Fa
     ))
     .help(format!("enable them with `--features {}`", missing.join(","))))
 }
-
-#[cfg(test)]
-mod tests;

@@ -17,11 +17,20 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Op
 
 /// Names as prose: `a`, `b` and `c`, each in backticks.
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    joined(names, "and")
+}
+
+/// Alternatives as prose: `a`, `b` or `c`, each in backticks.
+pub fn either<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    joined(names, "or")
+}
+
+fn joined<'a>(names: impl IntoIterator<Item = &'a str>, word: &str) -> String {
     let quoted: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         None => "none".into(),
         Some((only, [])) => only.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {word} {last}", rest.join(", ")),
     }
 }
 
@@ -37,7 +46,7 @@ pub fn relative(path: &Path, current_dir: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{list, nearest, relative};
+    use super::{either, list, nearest, relative};
     use std::path::Path;
 
     #[test]
@@ -52,6 +61,7 @@ mod tests {
         assert_eq!(list([]), "none");
         assert_eq!(list(["a"]), "`a`");
         assert_eq!(list(["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(either(["a", "b"]), "`a` or `b`");
     }
 
     #[test]

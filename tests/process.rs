@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use cargo_stario::event::Exit;
 use cargo_stario::process::{Environment, Group, Groups, Program, Socket, Stdout};
-use workbench::{LONG, eventually, tool};
 use tokio::io::AsyncReadExt;
+use workbench::{LONG, eventually, tool};
 
 fn shell(script: &str) -> Program {
     Program {

@@ -3,7 +3,7 @@
 
 #![cfg(unix)]
 
-mod support;
+mod workbench;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use cargo_stario::process::{Environment, Groups, Program, Stdout};
 use cargo_stario::server::socket::bind;
 use cargo_stario::server::{CargoQuery, CargoRun, ServerCommand, Told, exit_code, serve};
-use support::{Workbench, command, shared_target, tool};
+use workbench::{Workbench, command, shared_target, tool};
 
 /// The variable that says which role the test binary is to play.
 const ROLE: &str = "STARIO_TEST_ROLE";
@@ -78,7 +78,7 @@ async fn serve_becomes_the_server() {
     let artifact = workbench.build(&build, &[]).await.artifact();
     if plays("serve") {
         let query = CargoQuery {
-            cargo: support::cargo(),
+            cargo: workbench::cargo(),
             current_dir: folder.clone(),
             workspace_root: folder.clone(),
             package,

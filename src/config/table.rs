@@ -168,13 +168,16 @@ impl Type {
 /// A value of the wrong type, in TOML's terms.
 fn described(value: &Value) -> String {
     match value {
-        // Cargo's JSON has no infinity and no NaN.
-        Value::Null => "a number without a value".into(),
+        // What cargo's JSON has for both.
+        Value::Null => "`nan` or `inf`".into(),
         Value::Bool(switch) => format!("`{switch}`"),
         Value::Number(number) if number.is_f64() => format!("the number {number}"),
         Value::Number(number) => format!("the integer {number}"),
         Value::String(text) => format!("the string {text:?}"),
-        Value::Array(_) => "a list".into(),
+        Value::Array(items) => match items.iter().find(|item| !item.is_string()) {
+            Some(item) => format!("a list with {}", described(item)),
+            None => "a list".into(),
+        },
         Value::Object(_) => "a table".into(),
     }
 }

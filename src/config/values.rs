@@ -27,9 +27,9 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     }
     Err(
         if text.contains("://") || text.rsplit_once(':').is_some_and(|(_, end)| port(end).is_ok()) {
-            "it is to be a host alone; the port goes to `--port`".into()
+            "expected a host alone; the port goes to `--port`".into()
         } else {
-            "it is neither an address nor a host name".into()
+            "expected an address or a host name".into()
         },
     )
 }
@@ -41,7 +41,7 @@ fn scoped(text: &str) -> bool {
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| "a port is a number from 0 to 65535".into())
+    text.parse().map_err(|_| "expected a port from 0 to 65535".into())
 }
 
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
@@ -49,7 +49,7 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
         "auto" => Ok(Listen::Auto),
         "inherit" => Ok(Listen::Inherit),
         "direct" => Ok(Listen::Direct),
-        _ => Err("it is one of `auto`, `inherit` and `direct`".into()),
+        _ => Err("expected `auto`, `inherit` or `direct`".into()),
     }
 }
 
@@ -58,14 +58,14 @@ pub(super) fn tracer(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let reason = "it is a number of seconds from 0 to 86400";
+    let reason = "expected a number of seconds from 0 to 86400";
     let seconds: f64 = text.parse().map_err(|_| reason)?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|_| reason)?;
     if duration > LONGEST { Err(reason.into()) } else { Ok(duration) }
 }
 
 pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
-    let reason = "it is a whole number of milliseconds from 0 to 86400000";
+    let reason = "expected a whole number of milliseconds from 0 to 86400000";
     let duration = Duration::from_millis(text.parse().map_err(|_| reason)?);
     if duration > LONGEST { Err(reason.into()) } else { Ok(duration) }
 }
@@ -74,7 +74,7 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text {
         "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
-        _ => Err("it is `1` or `true`, `0` or `false`".into()),
+        _ => Err("expected `1`, `true`, `0` or `false`".into()),
     }
 }
 
@@ -83,15 +83,13 @@ pub(super) fn poll(text: &str) -> Result<Option<Duration>, String> {
     if let Ok(on) = switch(text) {
         return Ok(on.then_some(POLL));
     }
-    milliseconds(text)
-        .ok()
-        .filter(|interval| *interval >= MOST_OFTEN)
-        .map(Some)
-        .ok_or_else(|| "it is a whole number of milliseconds from 10, `true` or `false`".into())
+    milliseconds(text).ok().filter(|interval| *interval >= MOST_OFTEN).map(Some).ok_or_else(|| {
+        "expected `true`, `false` or a whole number of milliseconds, at least 10".into()
+    })
 }
 
 /// The number behind `fd:`.
 pub(super) fn descriptor(text: &str) -> Result<i32, String> {
-    let reason = "behind `fd:` goes the number of an open descriptor";
+    let reason = "expected the number of an open descriptor behind `fd:`";
     text.parse().ok().filter(|number| *number >= 0).ok_or_else(|| reason.into())
 }

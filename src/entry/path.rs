@@ -66,8 +66,8 @@ fn parse(text: &str) -> Result<EntryPath, Malformed> {
     if text.is_empty() {
         return Err(malformed("it is empty"));
     }
-    if let Some(meant) = file_named(text) {
-        return Err(("it names a file, not a module".into(), meant));
+    if names_file(text) {
+        return Err(("it names a file, not a module".into(), meant_by_file(text)));
     }
     // A single colon parts module and function, a double one two modules.
     let (module, function) = match single_colons(text).as_slice() {
@@ -121,17 +121,22 @@ fn single_colons(text: &str) -> Vec<usize> {
     found
 }
 
-/// A path to a source file in place of a module. Inside, what was probably meant, if that is plain.
-fn file_named(text: &str) -> Option<Option<String>> {
-    let (file, function) = text.split_once(':').unwrap_or((text, ""));
-    let stem = file.strip_suffix(".rs").or_else(|| file.strip_suffix(".py"));
-    if stem.is_none() && !file.contains(['/', '\\']) {
-        return None;
-    }
-    let stem = stem.unwrap_or(file).rsplit(['/', '\\']).next().unwrap_or_default();
-    let meant = (is_target(stem) && is_identifier(function))
-        .then(|| format!("did you mean `{stem}:{function}`?"));
-    Some(meant)
+/// A path to a source file stands in place of a module.
+fn names_file(text: &str) -> bool {
+    let file = text.split(':').next().unwrap_or_default();
+    file.contains(['/', '\\']) || without_extension(file).is_some()
+}
+
+/// What was probably meant by a path to a source file.
+fn meant_by_file(text: &str) -> Option<String> {
+    let (file, function) = text.split_once(':')?;
+    let stem = without_extension(file).unwrap_or(file).rsplit(['/', '\\']).next()?;
+    (is_target(stem) && is_identifier(function))
+        .then(|| format!("did you mean `{stem}:{function}`?"))
+}
+
+fn without_extension(file: &str) -> Option<&str> {
+    file.strip_suffix(".rs").or_else(|| file.strip_suffix(".py"))
 }
 
 /// What cargo lets a binary or a package be called, without dots.
@@ -156,6 +161,9 @@ fn raw(identifier: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    // As snapbox writes them.
+    #![allow(clippy::needless_raw_string_hashes)]
+
     use snapbox::{assert_data_eq, str};
 
     use super::EntryPath;

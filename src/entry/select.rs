@@ -81,7 +81,7 @@ impl<'a> Search<'a> {
         match found.as_slice() {
             [] => Err(self.nothing_to_run()),
             [one] => Ok(*one),
-            [first, ..] if found.iter().all(|it| it.package.id == first.package.id) => {
+            [first, ..] if found.iter().all(|it| it.is_of(first)) => {
                 Err(self.no_default(first.package, &found))
             }
             _ => Err(self.ambiguous("several packages have a default binary", &found)),
@@ -97,6 +97,12 @@ impl<'a> Search<'a> {
             match if exact.is_empty() { found } else { exact }.as_slice() {
                 [] => {}
                 [one] => return Ok(*one),
+                // The package is called so, and not its binaries.
+                several @ [first, ..]
+                    if several.iter().all(|it| it.is_of(first) && !it.same(name)) =>
+                {
+                    return Err(self.no_default(first.package, several));
+                }
                 several => {
                     let what = format!("several targets are called `{name}`{origin}");
                     return Err(self.ambiguous(&what, several));
@@ -136,35 +142,34 @@ impl<'a> Search<'a> {
         self.members.iter().flat_map(|package| targets(package)).collect()
     }
 
+    /// Neither the selected package nor, where none is selected, any other has a binary.
     fn nothing_to_run(&self) -> Failure {
-        let elsewhere: Vec<_> = self.searched();
-        let Some(package) = self.first().first().filter(|_| self.first().len() == 1) else {
-            return Failure::usage("no package of the workspace has a binary to run")
+        match self.first() {
+            [package] => self.no_binary(package),
+            _ => Failure::usage("no package of the workspace has a binary to run")
                 .help("add a `src/main.rs` to the one that is to be the server")
-                .examples(&elsewhere);
-        };
-        let library = package.targets.iter().any(|target| !target.is_custom_build());
+                .examples(&self.searched()),
+        }
+    }
+
+    fn no_binary(&self, package: &Package) -> Failure {
         let manifest = wording::relative(package.manifest_path.as_std_path(), self.current_dir);
-        let only =
-            if library && targets(package).is_empty() { "only a library" } else { "no binary" };
-        let failure = Failure::usage(format!(
-            "package `{}` has {only}, nothing to run ({manifest})",
-            package.name
-        ));
-        let mut others: Vec<_> = elsewhere
+        let own = targets(package);
+        let only = if own.is_empty() { "only a library" } else { "no binary" };
+        let what = format!("package `{}` has {only}, nothing to run ({manifest})", package.name);
+        let failure = Failure::usage(what).examples(&own);
+        let all = self.searched();
+        let mut others: Vec<_> = all
             .iter()
-            .filter(|it| it.kind == TargetKind::Bin && it.package.id != package.id)
+            .filter(|it| it.kind == TargetKind::Bin)
             .map(|it| it.package.name.as_str())
             .collect();
         others.dedup();
-        let own: Vec<_> =
-            elsewhere.iter().copied().filter(|it| it.package.id == package.id).collect();
-        let failure = failure.examples(&own);
         if others.is_empty() {
             failure.help("add a `src/main.rs` that runs the server")
         } else {
-            failure
-                .help(format!("choose a package that has one with `-p`: {}", wording::list(others)))
+            let others = wording::either(others);
+            failure.help(format!("choose a package that has one with `-p`: {others}"))
         }
     }
 
@@ -193,19 +198,28 @@ impl<'a> Search<'a> {
                 .map(|it| format!("-p {} {} {}", it.package.name, it.kind.flag(), it.target.name))
                 .collect()
         };
-        let choices = wording::list(choices.iter().map(String::as_str)).replace(" and ", " or ");
+        let choices = wording::either(choices.iter().map(String::as_str));
         Failure::usage(what.to_owned() + &self.table(several))
             .help(format!("choose with {choices}"))
     }
 
     fn unknown(&self, name: &str, origin: &str) -> Failure {
+        // A package without a binary.
+        if let Some(package) = self.members.iter().find(|it| same(&it.name, name)) {
+            return self.no_binary(package);
+        }
         let all = self.searched();
-        let what = format!("nothing to run is called `{name}`{origin}");
         if all.is_empty() {
             return self.nothing_to_run();
         }
+        let place = match self.members.as_slice() {
+            [package] => format!(" in package `{}`", package.name),
+            _ => String::new(),
+        };
+        let table = self.table(&all);
+        let what = format!("nothing to run is called `{name}`{place}{origin}; there is{table}");
+        let failure = Failure::usage(what);
         let names = all.iter().flat_map(|it| [it.target.name.as_str(), it.package.name.as_str()]);
-        let failure = Failure::usage(format!("{what}; there is{}", self.table(&all)));
         let failure = match wording::nearest(name, names.chain(["main"])) {
             Some(near) => failure.help(format!("a similar name exists: `{near}`")),
             None => failure,
@@ -260,6 +274,11 @@ impl TargetKind {
 impl Candidate<'_> {
     fn is_called(&self, name: &str) -> bool {
         self.target.name == name || (self.package.name == name && !self.same(name))
+    }
+
+    /// Whether both are the same package's.
+    fn is_of(&self, other: &Self) -> bool {
+        self.package.id == other.package.id
     }
 
     /// The target's name, `-` and `_` alike.

@@ -81,18 +81,10 @@ async fn run(command: &mut Command, cargo: &Path) -> Result<Output, Failure> {
     })
 }
 
-/// Cargo's own words, without what it said before about things that are no error.
 fn failure(stderr: &str, output: &Output, options: &CargoOptions) -> Failure {
-    const ERROR: &str = "error: ";
-    let start = if stderr.starts_with(ERROR) {
-        Some(0)
-    } else {
-        stderr.find("\nerror: ").map(|newline| newline + 1)
-    };
-    let message = match start {
-        Some(start) => stderr[start + ERROR.len()..].trim_end().to_owned(),
-        None if stderr.trim().is_empty() => format!("`cargo metadata` failed: {}", output.status),
-        None => stderr.trim().to_owned(),
+    let message = match mistake(stderr) {
+        "" => format!("`cargo metadata` failed: {}", output.status),
+        words => words.to_owned(),
     };
     let missing = message.starts_with("could not find `Cargo.toml`");
     let failure = Failure::usage(message);
@@ -102,4 +94,32 @@ fn failure(stderr: &str, output: &Output, options: &CargoOptions) -> Failure {
             .help("`cargo init` makes a new package here");
     }
     failure
+}
+
+/// Cargo's own words, without what it said before of warnings and progress.
+fn mistake(stderr: &str) -> &str {
+    const ERROR: &str = "error: ";
+    let lines = stderr.split_inclusive('\n').scan(0, |at, line| {
+        let start = *at;
+        *at += line.len();
+        Some((start, line))
+    });
+    let mut errors = lines.filter(|(_, line)| line.starts_with(ERROR));
+    let start = errors.next().map_or(0, |(start, _)| start + ERROR.len());
+    stderr[start..].trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mistake;
+
+    #[test]
+    fn what_is_no_error_is_left_out() {
+        let stderr =
+            "warning: unused key\n    Updating index\nerror: no such\n\nCaused by:\n  that\n";
+        assert_eq!(mistake(stderr), "no such\n\nCaused by:\n  that");
+        assert_eq!(mistake("error: a\nerror: b\n"), "a\nerror: b");
+        assert_eq!(mistake("thread 'main' panicked\n"), "thread 'main' panicked");
+        assert_eq!(mistake("\n"), "");
+    }
 }

@@ -1,5 +1,8 @@
 //! Real workspaces in temporary folders, and real cargo.
 
+// As snapbox writes them.
+#![allow(clippy::needless_raw_string_hashes)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -87,12 +87,14 @@ impl Project {
 
 async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
     let plan = plan::resolve(source).await?;
+    let config = &plan.cargo_options.config;
     let query = CargoQuery {
         cargo: plan.cargo.clone(),
         current_dir: plan.current_dir.clone(),
         workspace_root: plan.workspace_root.clone(),
         package: plan.entry.package.clone(),
         target: plan.cargo_options.target.clone(),
+        config: config.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
     };
     let cargo_run = tokio::task::spawn_blocking(move || CargoRun::resolve(&query)).await;
     let cargo_run = cargo_run.map_err(|error| Failure::usage(error.to_string()))??;

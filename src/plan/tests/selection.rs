@@ -84,7 +84,7 @@ help: the workspace has `admin-api`, `shared` and `web`
     assert_data_eq!(
         project.failure(".", "watch admin-api -p web"),
         str![[r#"
-error: nothing to run is called `admin-api`; there is
+error: nothing to run is called `admin-api` in package `web`; there is
   web  binary of package web  crates/web/src/main.rs
 help: `main` is the package's default binary; modules inside follow behind `::`
 
@@ -163,10 +163,11 @@ help: or make one the default with `default-run` in Cargo.toml
     assert_data_eq!(
         project.failure(".", "watch app:bootstrap"),
         str![[r#"
-error: several targets are called `app`
+error: package `app` has several binaries, and none is the default
   my-admin  binary of package app  src/bin/my-admin.rs
   web       binary of package app  src/bin/web.rs
-help: choose with `--bin my-admin` or `--bin web`
+help: name one in place of `main`, as in `my-admin:bootstrap` or `--bin my-admin`
+help: or make one the default with `default-run` in Cargo.toml
 
 "#]]
     );
@@ -287,10 +288,9 @@ help: add a `src/main.rs` that runs the server
     assert_data_eq!(
         with_example.failure(".", "watch app"),
         str![[r#"
-error: nothing to run is called `app`; there is
-  demo  example of package app  examples/demo.rs
-help: a similar name exists: `app`
-help: `main` is the package's default binary; modules inside follow behind `::`
+error: package `app` has no binary, nothing to run (Cargo.toml)
+help: examples can be run by their names: `demo`
+help: add a `src/main.rs` that runs the server
 
 "#]]
     );
@@ -300,7 +300,7 @@ help: `main` is the package's default binary; modules inside follow behind `::`
         workspace.failure("crates/shared", "watch main:bootstrap"),
         str![[r#"
 error: package `shared` has only a library, nothing to run (Cargo.toml)
-help: choose a package that has one with `-p`: `admin-api` and `web`
+help: choose a package that has one with `-p`: `admin-api` or `web`
 
 "#]]
     );
@@ -350,8 +350,8 @@ help: enable them with `--features tls,http`
     assert_data_eq!(
         project.failure(".", "watch -F tsl"),
         str![[r#"
-error: the package 'app' does not contain this feature: tsl
-help: there are similarly named features: all, http, tls
+error: [..]tsl
+...
 
 "#]]
     );
@@ -428,11 +428,10 @@ help: `cargo init` makes a new package here
     assert_data_eq!(
         project.failure(".", "watch"),
         str![[r#"
-error: invalid basic string, expected `"`
- --> Cargo.toml:2:12
-  |
+error: [..]
+...
 2 | name = "app
-  |            ^
+...
 
 "#]]
     );
@@ -443,18 +442,7 @@ error: invalid basic string, expected `"`
         project.failure(".", "watch"),
         str![[r#"
 error: failed to get `x` as a dependency of package `app v0.1.0 ([ROOT])`
-
-Caused by:
-  failed to load source for dependency `x`
-
-Caused by:
-  unable to update [ROOT]/x
-
-Caused by:
-  failed to read `[ROOT]/x/Cargo.toml`
-
-Caused by:
-  No such file or directory (os error 2)
+...
 
 "#]]
     );
@@ -470,7 +458,7 @@ fn a_cargo_that_is_not_there() {
     assert_data_eq!(
         project.failure(".", "watch"),
         str![[r#"
-error: cannot run cargo (/nowhere/cargo): No such file or directory (os error 2)
+error: cannot run cargo (/nowhere/cargo): [..]
 help: install Rust from https://rustup.rs, or put the folder of cargo into `PATH`
 
 "#]]
@@ -499,7 +487,7 @@ fn an_entry_in_the_metadata() {
     assert_data_eq!(
         project.failure(".", "watch"),
         str![[r#"
-error: nothing to run is called `mian` (`package.metadata.stario.entry` in Cargo.toml); there is
+error: nothing to run is called `mian` in package `app` (`package.metadata.stario.entry` in Cargo.toml); there is
   app    binary of package app  src/main.rs
   other  binary of package app  src/bin/other.rs
 help: a similar name exists: `main`

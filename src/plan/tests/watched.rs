@@ -57,6 +57,24 @@ fn local_packages_of_the_target() {
 }
 
 #[test]
+fn only_what_the_platform_needs() {
+    let more = "[target.'cfg(windows)'.dependencies]\nwin = { path = \"win\" }\n\
+                [target.'cfg(unix)'.dependencies]\nunix = { path = \"unix\" }\n";
+    let project = Project::single()
+        .file("Cargo.toml", &package("app", more))
+        .file("win/Cargo.toml", &package("win", ""))
+        .file("win/src/lib.rs", "")
+        .file("unix/Cargo.toml", &package("unix", ""))
+        .file("unix/src/lib.rs", "");
+    let here = if cfg!(windows) { "win" } else { "unix" };
+    assert_eq!(packages(&project.plan(".", "watch")), ["app", here]);
+    let line = "watch --target x86_64-pc-windows-gnu";
+    assert_eq!(packages(&project.plan(".", line)), ["app", "win"]);
+    let line = "watch --target x86_64-unknown-linux-gnu";
+    assert_eq!(packages(&project.plan(".", line)), ["app", "unix"]);
+}
+
+#[test]
 fn the_current_folder_and_the_packages_are_watched() {
     let project = of_all_kinds();
     let plan = project.plan("ws", "watch");
