@@ -14,6 +14,7 @@ use crate::cli::{CargoOptions, Command};
 use crate::config::{self, Config, Layers, Table};
 use crate::entry::{self, Entry, TargetKind, Wanted, real};
 use crate::error::Failure;
+use crate::process::Groups;
 use crate::watch::WatchSet;
 
 mod cargo;
@@ -102,15 +103,16 @@ impl Source {
     }
 }
 
-/// Asks cargo for the workspace and resolves entry, configuration and watch set.
+/// Asks cargo for the workspace and resolves entry, configuration and watch set. With `groups`, no
+/// cargo is left running whatever happens to us.
 ///
 /// # Errors
 ///
 /// Cargo is missing or cannot read the manifests; or see [`entry::resolve`] and
 /// [`config::resolve`].
-pub async fn resolve(source: &Source) -> Result<Plan, Failure> {
+pub async fn resolve(source: &Source, groups: Option<&Groups>) -> Result<Plan, Failure> {
     let cargo = cargo::path(&source.env, &source.current_dir);
-    let metadata = cargo::metadata(source, &cargo).await?;
+    let metadata = cargo::metadata(source, &cargo, groups).await?;
     plan(source, cargo, &metadata)
 }
 

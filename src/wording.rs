@@ -3,6 +3,10 @@
 
 use std::path::Path;
 
+mod exit;
+
+pub use exit::exit;
+
 /// The name that a typo most likely stands for: within a third of its length in edits (the bound
 /// that rustc uses), the closest one first.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

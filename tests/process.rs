@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use cargo_stario::event::Exit;
-use cargo_stario::process::{Environment, Group, Groups, Program, Socket, Stdout};
+use cargo_stario::process::{Environment, Group, Groups, Program, Socket, Stream};
 use tokio::io::AsyncReadExt;
 use workbench::{LONG, eventually, tool};
 
@@ -18,7 +18,8 @@ fn shell(script: &str) -> Program {
         arguments: vec!["-c".into(), script.into()],
         environment: Environment::default(),
         current_dir: PathBuf::from("/"),
-        stdout: Stdout::Piped,
+        stdout: Stream::Piped,
+        stderr: Stream::Inherited,
         socket: None,
     }
 }

@@ -10,7 +10,7 @@ use proptest::test_runner::Config;
 
 use cargo_stario::event::{
     Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
-    Generation, Handover, Identity, Key, Report, ServerEvent, Signal,
+    Generation, Handover, Identity, Key, Report, ServerEvent, Signal, Stamp,
 };
 use cargo_stario::supervisor::{Settings, Socket, State};
 
@@ -154,9 +154,8 @@ impl World {
                 Action::Kill(generation) => {
                     self.servers.get_mut(&generation).expect("a living server").killed = true;
                 }
-                Action::GiveUpListener => {}
                 Action::Report(Report::LoopEnded { .. }) => self.loop_ended = true,
-                Action::Report(_) => {}
+                Action::GiveUpListener | Action::Report(_) => {}
                 Action::Exit(code) => {
                     assert!(self.build.is_none() && self.servers.is_empty(), "something is left");
                     self.exit = Some(code);
@@ -242,6 +241,7 @@ impl World {
         let artifact = Artifact {
             executable: "target/debug/app".into(),
             identity: Identity(build.reads.into()),
+            stamp: Stamp { inode: 0, modified: std::time::SystemTime::UNIX_EPOCH, length: 0 },
             fresh: false,
             env: Vec::new(),
             library_paths: Vec::new(),

@@ -1,11 +1,11 @@
 //! The supervisor's decisions, one story a test: what came in, and what it had done about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cargo_stario::event::{
     Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
-    Generation, Handover, Identity, Key, Report, ServerEvent, Signal,
+    Generation, Handover, Identity, Key, Report, ServerEvent, Signal, Stamp,
 };
 use cargo_stario::supervisor::{CANCELLATIONS, Settings, Socket, State};
 
@@ -63,8 +63,10 @@ impl Desk {
         let kind = match path {
             "Cargo.toml" => ChangeKind::Manifest,
             "Cargo.lock" => ChangeKind::Lock,
-            _ if path.ends_with(".rs") => ChangeKind::Source,
-            _ => ChangeKind::Asset,
+            _ => match Path::new(path).extension() {
+                Some(extension) if extension == "rs" => ChangeKind::Source,
+                _ => ChangeKind::Asset,
+            },
         };
         self.step(Event::Changed(vec![Change { path: path.into(), kind, content }]));
     }
@@ -129,6 +131,7 @@ fn artifact(identity: u128) -> Artifact {
     Artifact {
         executable: PathBuf::from("target/debug/app"),
         identity: Identity(identity),
+        stamp: Stamp { inode: 0, modified: std::time::SystemTime::UNIX_EPOCH, length: 0 },
         fresh: false,
         env: Vec::new(),
         library_paths: Vec::new(),

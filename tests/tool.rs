@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
-use cargo_stario::process::{Environment, Groups, Program, Stdout};
+use cargo_stario::process::{Environment, Groups, Program, Stream};
 use cargo_stario::server::socket::bind;
 use cargo_stario::server::{CargoQuery, CargoRun, ServerCommand, Told, exit_code, serve};
 use workbench::{Workbench, command, shared_target, tool};
@@ -54,7 +54,8 @@ async fn nothing_survives_a_tool_that_is_killed() {
             arguments: vec!["-c".into(), script.into()],
             environment: Environment::default(),
             current_dir: "/".into(),
-            stdout: Stdout::Inherited,
+            stdout: Stream::Inherited,
+            stderr: Stream::Inherited,
             socket: None,
         };
         groups.spawn(program).await.unwrap().wait().await;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{BuildCommand, Paths, cancellation};
 use crate::entry::TargetKind;
 use crate::event::{BuildEvent, Diagnostic, Exit};
-use crate::process::{Environment, Groups, Program, Stdout};
+use crate::process::{Environment, Groups, Program, Stream};
 
 /// How long to go on reading when cargo has ended and somebody else (a daemon that a compiler
 /// wrapper has left behind) still holds its stdout.
@@ -160,7 +160,8 @@ fn program(command: &BuildCommand) -> Program {
         arguments: arguments(command),
         environment: Environment::default(),
         current_dir: command.current_dir.clone(),
-        stdout: Stdout::Piped,
+        stdout: Stream::Piped,
+        stderr: Stream::Inherited,
         socket: None,
     }
 }

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-
-use cargo_metadata::{Metadata, MetadataCommand};
-use tokio::process::Command;
+use std::process::{Command, Stdio};
 
 use super::{Environment, Source};
 use crate::cli::CargoOptions;
 use crate::error::Failure;
+use crate::event::Exit;
+use crate::process::{self, Environment as Changes, Groups, Output, Program, Stream};
+use crate::wording;
+use cargo_metadata::{Metadata, MetadataCommand};
 
 /// The cargo to call: `CARGO`, which cargo sets when it runs us, else the one in `PATH`.
 pub(super) fn path(env: &Environment, current_dir: &Path) -> PathBuf {
@@ -23,16 +24,20 @@ pub(super) fn path(env: &Environment, current_dir: &Path) -> PathBuf {
 
 /// What cargo knows of the workspace, with the dependencies resolved for the platform that is built
 /// for. Ends cargo when it is dropped.
-pub(super) async fn metadata(source: &Source, cargo: &Path) -> Result<Metadata, Failure> {
+pub(super) async fn metadata(
+    source: &Source,
+    cargo: &Path,
+    groups: Option<&Groups>,
+) -> Result<Metadata, Failure> {
     let options = &source.command.shared().cargo;
     let mut metadata = MetadataCommand::new();
     metadata.cargo_path(cargo).current_dir(&source.current_dir);
-    let mut command = Command::from(metadata.cargo_command());
+    let mut command = metadata.cargo_command();
     command.args(options.metadata_args());
     command.args(["--color", "never"]);
     // Without it, cargo fetches and lists the dependencies of every platform: offline it fails for
     // want of crates that the build does not need.
-    if let Some(platform) = platform(source, cargo).await? {
+    if let Some(platform) = platform(source, cargo, groups).await? {
         command.args(["--filter-platform", &platform]);
     }
     prepare(&mut command, source);
@@ -40,8 +45,8 @@ pub(super) async fn metadata(source: &Source, cargo: &Path) -> Result<Metadata, 
     if let Some(target_dir) = &options.target_dir {
         command.env("CARGO_TARGET_DIR", source.current_dir.join(target_dir));
     }
-    let output = run(&mut command, cargo).await?;
-    if !output.status.success() {
+    let output = run(command, cargo, groups).await?;
+    if output.exit != Exit::Code(0) {
         return Err(failure(&String::from_utf8_lossy(&output.stderr), &output, options));
     }
     MetadataCommand::parse(String::from_utf8_lossy(&output.stdout)).map_err(|error| {
@@ -51,26 +56,32 @@ pub(super) async fn metadata(source: &Source, cargo: &Path) -> Result<Metadata, 
 }
 
 /// The triple that is built for: `--target`, else that of cargo's own machine.
-async fn platform(source: &Source, cargo: &Path) -> Result<Option<String>, Failure> {
+async fn platform(
+    source: &Source,
+    cargo: &Path,
+    groups: Option<&Groups>,
+) -> Result<Option<String>, Failure> {
     if let Some(target) = &source.command.shared().cargo.target {
         return Ok(Some(target.clone()));
     }
     let mut command = Command::new(cargo);
     command.arg("-vV").current_dir(&source.current_dir);
     prepare(&mut command, source);
-    let output = run(&mut command, cargo).await?;
+    let output = run(command, cargo, groups).await?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().find_map(|line| line.strip_prefix("host: ")).map(|host| host.trim().to_owned()))
 }
 
 fn prepare(command: &mut Command, source: &Source) {
     command.env_clear().envs(source.env.iter());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.kill_on_drop(true);
 }
 
-async fn run(command: &mut Command, cargo: &Path) -> Result<Output, Failure> {
-    command.output().await.map_err(|error| {
+async fn run(command: Command, cargo: &Path, groups: Option<&Groups>) -> Result<Output, Failure> {
+    let output = match groups {
+        Some(groups) => groups.output(program(&command)).await,
+        None => alone(command).await,
+    };
+    output.map_err(|error| {
         let failure = Failure::usage(format!("cannot run cargo ({}): {error}", cargo.display()));
         match error.kind() {
             io::ErrorKind::NotFound => failure.help(
@@ -83,7 +94,7 @@ async fn run(command: &mut Command, cargo: &Path) -> Result<Output, Failure> {
 
 fn failure(stderr: &str, output: &Output, options: &CargoOptions) -> Failure {
     let message = match mistake(stderr) {
-        "" => format!("`cargo metadata` failed: {}", output.status),
+        "" => format!("`cargo metadata` failed: {}", wording::exit(output.exit)),
         words => words.to_owned(),
     };
     let missing = message.starts_with("could not find `Cargo.toml`");
@@ -94,6 +105,33 @@ fn failure(stderr: &str, output: &Output, options: &CargoOptions) -> Failure {
             .help("`cargo init` makes a new package here");
     }
     failure
+}
+
+fn program(command: &Command) -> Program {
+    let mut environment = Changes::default();
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => environment.set(name, value),
+            None => environment.remove(name),
+        }
+    }
+    Program {
+        executable: command.get_program().into(),
+        arguments: command.get_args().map(ToOwned::to_owned).collect(),
+        environment,
+        current_dir: command.get_current_dir().unwrap_or(Path::new(".")).to_owned(),
+        stdout: Stream::Piped,
+        stderr: Stream::Piped,
+        socket: None,
+    }
+}
+
+async fn alone(command: Command) -> io::Result<Output> {
+    let mut command = tokio::process::Command::from(command);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await?;
+    let exit = process::exit_of(output.status);
+    Ok(Output { exit, stdout: output.stdout, stderr: output.stderr })
 }
 
 /// Cargo's own words, without what it said before of warnings and progress.

@@ -86,7 +86,7 @@ impl Project {
         let current_dir = if at == "." { self.root() } else { self.path(at) };
         let source = Source { command, env, current_dir };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(resolve(&source))
+        runtime.expect("a runtime").block_on(resolve(&source, None))
     }
 
     #[track_caller]

@@ -8,8 +8,13 @@
 //! three.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::event::Exit;
 
 #[cfg(unix)]
 mod descriptor;
@@ -29,7 +34,7 @@ pub use unix::{Group, Groups, exec_command, exit_of};
 #[cfg(windows)]
 pub use windows::{Group, Groups, exit_of};
 
-/// A program to run in a group of its own. Its stdin is empty; its stderr is the tool's.
+/// A program to run in a group of its own. Its stdin is empty.
 #[derive(Debug)]
 pub struct Program {
     /// A path, or a name to be looked up in `PATH`.
@@ -41,18 +46,58 @@ pub struct Program {
     /// The folder to start in.
     pub current_dir: PathBuf,
     /// Where its stdout goes.
-    pub stdout: Stdout,
+    pub stdout: Stream,
+    /// Where its stderr goes.
+    pub stderr: Stream,
     /// The socket that it inherits.
     pub socket: Option<Socket>,
 }
 
-/// Where a program's stdout goes.
+/// Where what a program prints goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stdout {
+pub enum Stream {
     /// Where the tool's goes.
     Inherited,
-    /// To [`Group::take_stdout`].
+    /// To [`Group::take_stdout`] or [`Group::take_stderr`].
     Piped,
+}
+
+impl From<Stream> for Stdio {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Inherited => Self::inherit(),
+            Stream::Piped => Self::piped(),
+        }
+    }
+}
+
+/// What a program that ran to its end has printed where it was [`Stream::Piped`].
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub exit: Exit,
+    /// On stdout.
+    pub stdout: Vec<u8>,
+    /// On stderr.
+    pub stderr: Vec<u8>,
+}
+
+impl Groups {
+    /// Runs a program to its end. Dropping the future kills it and all that it started.
+    pub async fn output(&self, program: Program) -> io::Result<Output> {
+        let mut group = self.spawn(program).await?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (out, err) = (group.take_stdout(), group.take_stderr());
+        tokio::try_join!(drain(out, &mut stdout), drain(err, &mut stderr))?;
+        Ok(Output { exit: group.wait().await, stdout, stderr })
+    }
+}
+
+async fn drain(from: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) -> io::Result<()> {
+    if let Some(mut from) = from {
+        from.read_to_end(into).await?;
+    }
+    Ok(())
 }
 
 /// A socket that a program inherits as systemd's protocol has it: as descriptor 3, announced by
@@ -116,7 +161,7 @@ pub fn hidden(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode>
 
 /// The tool's own executable, for the hidden subcommands. On Linux it is found even when the file
 /// was replaced since the start.
-pub fn tool() -> std::io::Result<PathBuf> {
+pub fn tool() -> io::Result<PathBuf> {
     let this_one = PathBuf::from("/proc/self/exe");
     if cfg!(target_os = "linux") && this_one.exists() {
         return Ok(this_one);

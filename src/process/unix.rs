@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use super::watchdog::Watchdog;
-use super::{LISTEN_VARIABLES, Program, Socket, Stdout, launcher};
+use super::{LISTEN_VARIABLES, Program, Socket, launcher};
 use crate::event::Exit;
 
 /// The first descriptor that systemd's protocol passes: `SD_LISTEN_FDS_START`.
@@ -51,8 +51,9 @@ impl Groups {
         let mut child = self.command(program, launchers)?.spawn()?;
         let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
         let stdout = child.stdout.take();
+        let stderr = child.stderr.take();
         // From here on its drop kills the group.
-        let group = Group { pid, child, stdout, groups: self.clone(), finished: false };
+        let group = Group { pid, child, stdout, stderr, groups: self.clone(), finished: false };
         lock(&self.watchdog).add(pid)?;
 
         let mut launcher = UnixStream::from_std(ours)?;
@@ -89,10 +90,8 @@ impl Groups {
             ))
             .current_dir(&program.current_dir)
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(launchers)))
-            .stdout(match program.stdout {
-                Stdout::Inherited => Stdio::inherit(),
-                Stdout::Piped => Stdio::piped(),
-            })
+            .stdout(program.stdout)
+            .stderr(program.stderr)
             .process_group(0);
         for (name, value) in environment(&program) {
             match value {
@@ -170,6 +169,7 @@ pub struct Group {
     pid: u32,
     child: Child,
     stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
     groups: Groups,
     finished: bool,
 }
@@ -188,6 +188,11 @@ impl Group {
     /// The process's stdout, where it was piped.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.stdout.take()
+    }
+
+    /// The process's stderr, where it was piped.
+    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.stderr.take()
     }
 
     /// Asks every process of the group to stop (SIGTERM).

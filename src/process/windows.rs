@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
-use tokio::process::ChildStdout;
+use tokio::process::{ChildStderr, ChildStdout};
 
-use super::{LISTEN_VARIABLES, Program, Stdout};
+use super::{LISTEN_VARIABLES, Program};
 use crate::event::Exit;
 
 /// Starts programs, each in a job of its own.
@@ -28,10 +28,8 @@ impl Groups {
                 .args(&program.arguments)
                 .current_dir(&program.current_dir)
                 .stdin(Stdio::null())
-                .stdout(match program.stdout {
-                    Stdout::Inherited => Stdio::inherit(),
-                    Stdout::Piped => Stdio::piped(),
-                });
+                .stdout(program.stdout)
+                .stderr(program.stderr);
             for name in LISTEN_VARIABLES {
                 command.env_remove(name);
             }
@@ -46,7 +44,8 @@ impl Groups {
         let mut child = command.spawn()?;
         let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
         let stdout = child.stdout().take();
-        Ok(Group { pid, child, stdout })
+        let stderr = child.stderr().take();
+        Ok(Group { pid, child, stdout, stderr })
     }
 
     /// Nothing needs to be stopped here.
@@ -59,6 +58,7 @@ pub struct Group {
     pid: u32,
     child: Box<dyn ChildWrapper>,
     stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
 }
 
 impl Group {
@@ -70,6 +70,11 @@ impl Group {
     /// The process's stdout, where it was piped.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.stdout.take()
+    }
+
+    /// The process's stderr, where it was piped.
+    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.stderr.take()
     }
 
     /// Windows has no signal to ask with: the same as [`Group::kill`].

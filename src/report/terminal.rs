@@ -10,6 +10,7 @@ use console::Style;
 use super::signal;
 use crate::error::Failure;
 use crate::event::{Diagnostic, Endpoint, Exit, Handover, Level, Notice, Report};
+use crate::wording;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -225,7 +226,7 @@ impl Terminal {
             self.error(message, help);
         }
         if let Some(Exit::Signal(_)) = exit {
-            let how = exit.map(signal::describe).unwrap_or_default();
+            let how = exit.map(wording::exit).unwrap_or_default();
             self.error(&format!("cargo was ended by {how}"), &[]);
         }
         let rest = if serving {
@@ -252,11 +253,11 @@ impl Terminal {
 
     fn exited(&mut self, exit: Exit, asked: bool, waiting: bool) {
         if asked {
-            self.verbose("Stopped", &format!("the old server, {}", signal::describe(exit)));
+            self.verbose("Stopped", &format!("the old server, {}", wording::exit(exit)));
             return;
         }
         let rest = if waiting { "; waiting for a change" } else { "" };
-        let text = format!("the server ended by itself: {}{rest}", signal::describe(exit));
+        let text = format!("the server ended by itself: {}{rest}", wording::exit(exit));
         let tone = if exit == Exit::Code(0) { Tone::Note } else { Tone::Bad };
         self.always(tone, "Exited", &text);
     }

@@ -86,7 +86,7 @@ impl Project {
 }
 
 async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
-    let plan = plan::resolve(source).await?;
+    let plan = plan::resolve(source, Some(groups)).await?;
     let config = &plan.cargo_options.config;
     let query = CargoQuery {
         cargo: plan.cargo.clone(),

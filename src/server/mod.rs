@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::build::stamp;
 use crate::event::{Artifact, Event, Exit, Generation, ServerEvent};
-use crate::process::{Group, Groups, Program, Stdout};
+use crate::process::{Group, Groups, Program, Stream};
 
 mod cargo_run;
 pub mod listening;
@@ -80,7 +80,8 @@ impl ServerCommand {
             arguments,
             environment,
             current_dir: self.current_dir.clone(),
-            stdout: Stdout::Inherited,
+            stdout: Stream::Inherited,
+            stderr: Stream::Inherited,
             socket: listener.map(Listener::to_pass).transpose()?,
         })
     }

@@ -1,0 +1,252 @@
+//! `cargo stario watch`, from a save to the new answer: real builds, processes, sockets and files.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Project, get, lives, server_source};
+
+/// No argument.
+const NONE: [&str; 0] = [];
+
+#[test]
+fn a_save_brings_the_new_answer_and_the_old_one_is_served_until_then() {
+    let project = Project::server("one");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    assert_eq!(get(address, "/").as_deref(), Some("one"));
+
+    project.edit("src/main.rs", "\"one\"", "\"two\"");
+    run.wait_for("build-spawned");
+    let mut answers = 0;
+    while run.count("build-succeeded") < 2 {
+        // The build may end between the look and the answer: then it may be refused.
+        let answer = get(address, "/");
+        run.settle(Duration::ZERO);
+        if run.count("build-succeeded") < 2 {
+            assert_eq!(answer.as_deref(), Some("one"), "{}", run.story());
+            answers += 1;
+        }
+    }
+    assert!(answers > 0);
+    assert_eq!(run.serving(), address, "the port stays");
+    assert_eq!(get(address, "/").as_deref(), Some("two"));
+}
+
+#[test]
+fn a_broken_build_is_shown_once_and_the_old_server_goes_on_until_it_is_mended() {
+    let project = Project::server("one");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+
+    project.edit("src/main.rs", "const ANSWER", "cnst ANSWER");
+    let diagnostic = run.wait_for("diagnostic");
+    assert_eq!(diagnostic["level"], "error");
+    assert_eq!(diagnostic["path"], "src/main.rs");
+    assert_eq!(diagnostic["line"], 3);
+    let failed = run.wait_for("build-failed");
+    assert_eq!((&failed["code"], &failed["serving"]), (&101.into(), &1.into()));
+    assert_eq!(get(address, "/").as_deref(), Some("one"));
+    let stderr = run.stderr();
+    assert_eq!(stderr.matches("cnst ANSWER").count(), 1, "shown once:\n{stderr}");
+    assert!(!stderr.contains('\x1b'), "plain in a pipe:\n{stderr}");
+
+    project.edit("src/main.rs", "cnst ANSWER: &str = \"one\"", "const ANSWER: &str = \"two\"");
+    run.wait_for_answer(address, "two");
+}
+
+#[test]
+fn colours_are_there_when_asked_for() {
+    let project = Project::server("one");
+    project.edit("src/main.rs", "const ANSWER", "cnst ANSWER");
+    let mut run = project.watch(["--color", "always"]);
+    let diagnostic = run.wait_for("diagnostic");
+    let rendered = diagnostic["rendered"].as_str().expect("text");
+    assert!(!rendered.contains('\x1b'), "events are plain");
+    run.wait_for("build-failed");
+    assert!(run.stderr().contains("\x1b[1m\x1b[91merror"), "{:?}", run.stderr());
+}
+
+#[test]
+fn a_server_that_ends_by_itself_is_reported_and_the_next_change_starts_it_anew() {
+    let project = Project::package("fn main() { std::process::exit(3); }\n");
+    let mut run = project.watch(NONE);
+    let exited = run.wait_for("server-exited");
+    assert_eq!((&exited["code"], &exited["asked"]), (&3.into(), &false.into()));
+    assert_eq!(exited["waiting"], true);
+    assert!(run.stderr().contains("exit code 3; waiting for a change"), "{}", run.story());
+
+    project.write("src/main.rs", server_source("alive"));
+    let address = run.serving();
+    assert_eq!(get(address, "/").as_deref(), Some("alive"));
+}
+
+#[test]
+fn a_crash_names_the_signal() {
+    let project = Project::package("fn main() { std::process::abort(); }\n");
+    let mut run = project.watch(NONE);
+    let exited = run.wait_for("server-exited");
+    assert_eq!((&exited["code"], &exited["signal"]), (&serde_json::Value::Null, &6.into()));
+    assert!(run.stderr().contains("signal 6 (SIGABRT)"), "{}", run.story());
+}
+
+#[test]
+fn a_newer_change_cancels_the_build_with_every_rustc_of_it() {
+    let project = Project::server("one");
+    // Slow enough to be caught: a build script that waits until somebody lets it go.
+    project.write(
+        "build.rs",
+        r#"fn main() {
+    println!("cargo::rerun-if-changed=src");
+    let gate = std::path::Path::new("gate");
+    while !gate.exists() {
+        std::thread::yield_now();
+    }
+}
+"#,
+    );
+    project.write("gate", "");
+    project.write(".gitignore", "/target\n/gate\n");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    std::fs::remove_file(project.path("gate")).expect("it is there");
+
+    project.edit("src/main.rs", "\"one\"", "\"two\"");
+    let cargo = run.wait_for("build-spawned")["pid"].as_u64().expect("a pid");
+    let cargo = u32::try_from(cargo).expect("a pid");
+    project.edit("src/main.rs", "\"two\"", "\"three\"");
+    run.wait_for("build-cancelled");
+    assert!(!lives(cargo), "cargo is gone when it is said that it is");
+    project.write("gate", "");
+    run.wait_for_answer(address, "three");
+    assert_eq!(run.count("server-spawned"), 2, "nothing was started in between");
+}
+
+#[test]
+fn an_unchanged_executable_leaves_the_server_and_a_template_restarts_it() {
+    let project = Project::server("one");
+    project.write("templates/page.html", "<p>one</p>");
+    let mut run = project.watch(NONE);
+    run.serving();
+
+    project.edit("src/main.rs", "fn main", "\n\n// A comment moves no code.\nfn main");
+    // Line numbers are in the executable, so this is another one; back again it is the first.
+    run.serving();
+    let source = project.read("src/main.rs");
+    project.write("src/main.rs", source.clone() + "// The last line moves nothing at all.\n");
+    let unchanged = run.wait_for("unchanged");
+    assert_eq!((&unchanged["generation"], &unchanged["serving"]), (&3.into(), &2.into()));
+
+    project.write("templates/page.html", "<p>two</p>");
+    run.serving();
+    assert_eq!(run.count("server-spawned"), 3);
+}
+
+#[test]
+fn a_manifest_that_changes_is_read_again() {
+    let project = Project::server("one");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+
+    // A path package outside, which is then watched as well.
+    let outside = project.root.parent().expect("a folder around it").join("words");
+    std::fs::create_dir_all(outside.join("src")).expect("a folder");
+    std::fs::write(
+        outside.join("Cargo.toml"),
+        "[package]\nname = \"words\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+    )
+    .expect("a file");
+    std::fs::write(outside.join("src/lib.rs"), "pub const WORD: &str = \"outside\";\n")
+        .expect("a file");
+    let manifest = project.read("Cargo.toml");
+    project.write("Cargo.toml", manifest + "\n[dependencies]\nwords = { path = \"../words\" }\n");
+    run.wait_for("resolved");
+    run.wait_for("build-succeeded");
+
+    project.edit("src/main.rs", "const ANSWER: &str = \"one\"", "const ANSWER: &str = words::WORD");
+    run.wait_for_answer(address, "outside");
+    std::fs::write(outside.join("src/lib.rs"), "pub const WORD: &str = \"edited\";\n")
+        .expect("a file");
+    run.wait_for_answer(address, "edited");
+}
+
+#[test]
+fn a_broken_manifest_is_said_and_leaves_the_server() {
+    let project = Project::server("one");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    let manifest = project.read("Cargo.toml");
+    project.write("Cargo.toml", "[package\n");
+    let failed = run.wait_for("build-failed");
+    assert_eq!(failed["serving"], 1);
+    assert!(failed["message"].as_str().is_some_and(|it| it.contains("Cargo.toml")), "{failed}");
+    assert_eq!(get(address, "/").as_deref(), Some("one"));
+
+    project.write("Cargo.toml", manifest);
+    project.edit("src/main.rs", "\"one\"", "\"two\"");
+    run.wait_for_answer(address, "two");
+}
+
+#[test]
+fn somebody_who_saves_all_the_time_still_gets_builds() {
+    let project = Project::server("0");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    let mut saves = 0;
+    while run.count("server-listening") < 4 {
+        saves += 1;
+        let old = project.read("src/main.rs");
+        let line = old.lines().find(|line| line.starts_with("const ANSWER")).expect("it is there");
+        let new = format!("const ANSWER: &str = \"{saves}\";");
+        project.write("src/main.rs", old.replace(line, &new));
+        run.settle(Duration::from_millis(40));
+        assert!(saves < 2_000, "{}", run.story());
+    }
+    run.wait_for_answer(address, &saves.to_string());
+}
+
+#[test]
+fn a_build_script_that_writes_a_watched_file_does_not_loop() {
+    let project = Project::server("one");
+    project.write(
+        "build.rs",
+        r#"fn main() {
+    let now = std::time::SystemTime::now();
+    std::fs::write("src/generated.rs", format!("// {now:?}\n")).unwrap();
+}
+"#,
+    );
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    let ended = run.wait_for("loop-ended");
+    let path = project.path("src/generated.rs");
+    assert_eq!(ended["paths"], serde_json::json!([path.to_str()]));
+    assert!(run.stderr().contains("--watch-ignore 'src/generated.rs'"), "{}", run.story());
+    run.settle(Duration::from_secs(3));
+    let builds = run.count("build-started");
+    assert!(builds < 15, "{builds} builds");
+
+    project.edit("src/main.rs", "\"one\"", "\"two\"");
+    run.wait_for_answer(address, "two");
+    run.settle(Duration::from_secs(3));
+    assert_eq!(run.count("build-started"), builds + 1, "{}", run.story());
+}
+
+#[test]
+fn a_server_that_writes_a_watched_file_at_its_start_does_not_loop() {
+    let project = Project::server("one");
+    project.edit(
+        "src/main.rs",
+        "fn main() {\n",
+        "fn main() {\n    let now = std::time::SystemTime::now();\n    \
+         std::fs::write(\"state.json\", format!(\"{now:?}\")).unwrap();\n",
+    );
+    let mut run = project.watch(NONE);
+    let ended = run.wait_for("loop-ended");
+    let path = project.path("state.json");
+    assert_eq!(ended["paths"], serde_json::json!([path.to_str()]));
+    run.settle(Duration::from_secs(3));
+    assert!(run.count("server-spawned") < 15, "{}", run.story());
+}
