@@ -7,7 +7,7 @@ mod support;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use cargo_stario::event::{BuildEvent, BuildOutcome, Event, Exit};
+use cargo_stario::event::{BuildEvent, BuildOutcome, Exit};
 use support::{Fixtures, Workbench, command};
 
 #[tokio::test]
@@ -81,7 +81,10 @@ async fn a_cancelled_build_leaves_no_process_behind() {
     let (_, command) = command(&fixtures.path(""), "slow", "slow");
 
     let handle = workbench.start(&command, &[]);
-    let Event::Build(_, BuildEvent::Spawned { pid }) = workbench.next().await else { panic!() };
+    let cargo_stario::event::Event::Build(_, BuildEvent::Spawned { pid }) = workbench.next().await
+    else {
+        panic!()
+    };
     support::eventually(|| support::members(pid).iter().any(|name| name == "sleep")).await;
     handle.cancel();
     assert_eq!(workbench.finished().await.outcome, BuildOutcome::Cancelled);
