@@ -17,7 +17,7 @@ const SUSPICIOUS: u32 = 4;
 /// Experiments that must all point to the round itself.
 const EXPERIMENTS: u32 = 2;
 /// A round writes at about the same moment each time; a person does not.
-const SPREAD: Duration = Duration::from_millis(400);
+const SPREAD: Duration = Duration::from_millis(750);
 /// A round is held back at least this long, and at least as long as a round takes: whoever saves
 /// so often that each round is hit then also hits the pause.
 const PAUSE: Duration = Duration::from_secs(1);
