@@ -4,9 +4,9 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use support::{Project, get, lives, server_source};
+use support::{Project, get, lives, server_source, time_of};
 
 /// No argument.
 const NONE: [&str; 0] = [];
@@ -20,17 +20,20 @@ fn a_save_brings_the_new_answer_and_the_old_one_is_served_until_then() {
 
     project.edit("src/main.rs", "\"one\"", "\"two\"");
     run.wait_for("build-spawned");
-    let mut answers = 0;
-    while run.count("build-succeeded") < 2 {
-        // The build may end between the look and the answer: then it may be refused.
-        let answer = get(address, "/");
-        run.settle(Duration::ZERO);
-        if run.count("build-succeeded") < 2 {
-            assert_eq!(answer.as_deref(), Some("one"), "{}", run.story());
-            answers += 1;
+    let mut answers = Vec::new();
+    let built = loop {
+        answers.push((get(address, "/"), SystemTime::now()));
+        if let Some(event) = run.next_within(Duration::from_millis(1))
+            && event["event"] == "build-succeeded"
+        {
+            break time_of(&event);
         }
+    };
+    let meanwhile: Vec<_> = answers.iter().filter(|(_, answered)| *answered < built).collect();
+    assert!(!meanwhile.is_empty());
+    for (answer, _) in meanwhile {
+        assert_eq!(answer.as_deref(), Some("one"), "{}", run.story());
     }
-    assert!(answers > 0);
     assert_eq!(run.serving(), address, "the port stays");
     assert_eq!(get(address, "/").as_deref(), Some("two"));
 }
@@ -66,7 +69,7 @@ fn colours_are_there_when_asked_for() {
     let rendered = diagnostic["rendered"].as_str().expect("text");
     assert!(!rendered.contains('\x1b'), "events are plain");
     run.wait_for("build-failed");
-    assert!(run.stderr().contains("\x1b[1m\x1b[91merror"), "{:?}", run.stderr());
+    run.wait_for_stderr("\x1b[1m\x1b[91merror");
 }
 
 #[test]
@@ -76,7 +79,7 @@ fn a_server_that_ends_by_itself_is_reported_and_the_next_change_starts_it_anew()
     let exited = run.wait_for("server-exited");
     assert_eq!((&exited["code"], &exited["asked"]), (&3.into(), &false.into()));
     assert_eq!(exited["waiting"], true);
-    assert!(run.stderr().contains("exit code 3; waiting for a change"), "{}", run.story());
+    run.wait_for_stderr("exit code 3; waiting for a change");
 
     project.write("src/main.rs", server_source("alive"));
     let address = run.serving();
@@ -89,7 +92,7 @@ fn a_crash_names_the_signal() {
     let mut run = project.watch(NONE);
     let exited = run.wait_for("server-exited");
     assert_eq!((&exited["code"], &exited["signal"]), (&serde_json::Value::Null, &6.into()));
-    assert!(run.stderr().contains("signal 6 (SIGABRT)"), "{}", run.story());
+    run.wait_for_stderr("signal 6 (SIGABRT)");
 }
 
 #[test]
@@ -223,10 +226,10 @@ fn a_build_script_that_writes_a_watched_file_does_not_loop() {
     let ended = run.wait_for("loop-ended");
     let path = project.path("src/generated.rs");
     assert_eq!(ended["paths"], serde_json::json!([path.to_str()]));
-    assert!(run.stderr().contains("--watch-ignore 'src/generated.rs'"), "{}", run.story());
+    run.wait_for_stderr("--watch-ignore 'src/generated.rs'");
     run.settle(Duration::from_secs(3));
     let builds = run.count("build-started");
-    assert!(builds < 15, "{builds} builds");
+    assert!(builds < 40, "{builds} builds");
 
     project.edit("src/main.rs", "\"one\"", "\"two\"");
     run.wait_for_answer(address, "two");
@@ -248,5 +251,5 @@ fn a_server_that_writes_a_watched_file_at_its_start_does_not_loop() {
     let path = project.path("state.json");
     assert_eq!(ended["paths"], serde_json::json!([path.to_str()]));
     run.settle(Duration::from_secs(3));
-    assert!(run.count("server-spawned") < 15, "{}", run.story());
+    assert!(run.count("server-spawned") < 40, "{}", run.story());
 }

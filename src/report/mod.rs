@@ -23,9 +23,9 @@ impl Reporter<'_> {
     /// Says it to everybody. That somebody has stopped listening (a closed pipe) is no reason to
     /// stop working.
     pub fn report(&mut self, report: &Report) {
+        self.terminal.report(report);
         if let Some(json) = &mut self.json {
             json.report(report);
         }
-        self.terminal.report(report);
     }
 }

@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use command_fds::{CommandFdExt, FdMapping};
 use serde_json::Value;
@@ -337,6 +337,15 @@ impl Run {
         panic!("{address} never answered {wanted:?}, at last {last:?}\n{}", self.story());
     }
 
+    /// Waits until this has been printed on stderr.
+    pub fn wait_for_stderr(&mut self, wanted: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.stderr().contains(wanted) {
+            assert!(Instant::now() < end, "{wanted:?} was never printed\n{}", self.story());
+            self.next_within(Duration::from_millis(20));
+        }
+    }
+
     /// Until nothing has happened for a while: the state to check what should not have happened.
     pub fn settle(&mut self, quiet: Duration) {
         while self.next_within(quiet).is_some() {}
@@ -402,11 +411,19 @@ pub fn address(event: &Value) -> SocketAddr {
     url.trim_start_matches("http://").parse().unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
+/// When an event happened.
+pub fn time_of(event: &Value) -> SystemTime {
+    let milliseconds = event["time"].as_f64().expect("a time");
+    SystemTime::UNIX_EPOCH + Duration::from_secs_f64(milliseconds / 1000.0)
+}
+
 /// The body of the answer; `None` where nobody answers.
 pub fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").ok()?;
+    // In one piece: the fixtures read once.
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
