@@ -1,7 +1,7 @@
 //! What the tests of the whole program share: a copy of a fixture in a folder of its own, the tool
 //! running on it, and its events, which the tests wait for.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
