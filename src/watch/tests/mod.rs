@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -271,14 +270,4 @@ impl Watched {
 fn write(path: &Path, content: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
-}
-
-/// Whether `git` is there. Where it has to be (CI), its absence is a failure.
-fn has_git() -> bool {
-    let found = Command::new("git").arg("--version").output().is_ok();
-    assert!(found || std::env::var_os("CI").is_none(), "CI has to have git");
-    if !found {
-        eprintln!("SKIPPED: needs git");
-    }
-    found
 }
