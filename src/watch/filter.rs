@@ -75,6 +75,8 @@ pub struct Filter {
     /// Every tree's folder, and every folder above a tree or a file: where something appears or
     /// goes away there, what is watched is another.
     stems: HashSet<PathBuf>,
+    /// The folders between a spec's base and what it names: a rename of one moves it away.
+    ways: HashSet<PathBuf>,
     /// What was named and can never be watched.
     refused: Vec<PathBuf>,
 }
@@ -124,6 +126,7 @@ impl Filter {
             never: set.never.iter().flat_map(|it| [it.clone(), resolve(it)]).collect(),
             rule_files: HashSet::new(),
             stems: HashSet::new(),
+            ways: HashSet::new(),
             refused: Vec::new(),
         };
         for path in &set.manifests {
@@ -230,6 +233,11 @@ impl Filter {
         &self.refused
     }
 
+    /// The folders between a spec's base and what it names.
+    pub(super) fn ways(&self) -> impl Iterator<Item = &Path> {
+        self.ways.iter().map(PathBuf::as_path)
+    }
+
     /// Ignore files outside of the trees.
     pub(super) fn rule_files(&self) -> impl Iterator<Item = &Path> {
         self.rule_files.iter().map(PathBuf::as_path)
@@ -256,6 +264,7 @@ impl Filter {
         match spec.form() {
             Err(_) => {}
             Ok(Form::Path { path, folder }) => {
+                self.note_way(&spec.base, &path);
                 if folder || path.is_dir() {
                     self.add_tree(&path, Scope::All, Some(&spec.base), gitignore);
                 } else {
@@ -264,8 +273,20 @@ impl Filter {
             }
             Ok(Form::Glob(glob)) => {
                 let folder = glob.folder.clone();
+                self.note_way(&spec.base, &folder);
                 self.add_tree(&folder, Scope::Glob(glob), Some(&spec.base), gitignore);
             }
+        }
+    }
+
+    fn note_way(&mut self, base: &Path, path: &Path) {
+        if self.exclusions.exclude(path, Path::new(""), true) {
+            return;
+        }
+        for step in path.ancestors().take_while(|it| it.starts_with(base) && *it != base) {
+            let place = resolve_place(step);
+            self.ways.extend(place.parent().map(Path::to_path_buf));
+            self.stems.insert(place);
         }
     }
 
@@ -339,6 +360,11 @@ fn ignores_everything(rules: &mut IncrementalIgnore) -> bool {
 }
 
 impl Tree {
+    /// Without symbolic links, and as the user gave it.
+    pub(super) fn names(&self) -> (PathBuf, PathBuf) {
+        (self.real.clone(), self.given.clone())
+    }
+
     /// `path` relative to the tree, if it lies in it.
     fn below<'a>(&self, path: &'a Path) -> Option<&'a Path> {
         path.strip_prefix(&self.real).or_else(|_| path.strip_prefix(&self.given)).ok()

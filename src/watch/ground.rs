@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::classify::classify;
-use super::filter::Filter;
+use super::filter::{Filter, Tree};
 use super::names;
 use super::places::{Places, Refusal};
 use super::snapshot::{Entry, Files, Snapshot, Stamp, is_ordinary};
@@ -268,8 +268,9 @@ impl Ground {
     /// there.
     fn cover(&mut self, walk: &mut Walk, near: impl Fn(&Path) -> bool, findings: &mut Findings) {
         let mut held = HashSet::new();
-        let trees: Vec<_> = self.filter.trees().iter().map(|tree| tree.real.clone()).collect();
-        for tree in trees {
+        let trees: Vec<_> = self.filter.trees().iter().map(Tree::names).collect();
+        for (tree, given) in trees {
+            let near = near(&tree) || near(&given);
             // Excluded as a whole, it is neither walked nor waited for.
             if self.filter.judge(&tree, true).is_err() {
                 continue;
@@ -277,9 +278,9 @@ impl Ground {
             if !tree.is_dir() {
                 held.extend(self.hold(&tree, findings));
             }
-            if near(&tree) && tree.is_dir() {
+            if near && tree.is_dir() {
                 self.walk(&tree, walk, findings);
-            } else if near(&tree) && self.snapshot.has_folder(&tree) {
+            } else if near && self.snapshot.has_folder(&tree) {
                 self.lose_folder(&tree, findings);
             }
         }
@@ -293,6 +294,11 @@ impl Ground {
             if near(&file) {
                 self.look_at_file(&file, walk, findings);
             }
+        }
+        let ways: Vec<_> =
+            self.filter.ways().filter(|it| it.is_dir()).map(Path::to_path_buf).collect();
+        for folder in ways {
+            held.extend(self.hold(&folder, findings));
         }
         let rule_files: Vec<_> = self.filter.rule_files().map(Path::to_path_buf).collect();
         for file in rule_files {
