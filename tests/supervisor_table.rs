@@ -297,6 +297,19 @@ fn a_write_reported_just_after_the_build_counts_as_during_it() {
 }
 
 #[test]
+fn a_server_that_writes_what_is_already_there_at_its_start_is_not_restarted() {
+    let mut desk = Desk::new(Socket::Direct);
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.did();
+    desk.wait(40);
+    // It may have been written during the build, so that is looked at again. Nothing more.
+    desk.change_to("data/state.json", Content::Same);
+    desk.built(2, 1);
+    assert_eq!(desk.did(), ["build 2 [data/state.json]"]);
+}
+
+#[test]
 fn cargos_own_writing_of_the_lock_file_is_no_change() {
     let mut desk = Desk::serving(Socket::Direct);
     desk.change("Cargo.toml");

@@ -209,9 +209,13 @@ impl Effects<'_, '_> {
             if resolve {
                 let reread = project.reread().await?;
                 let plan = project.plan();
-                // Cargo has just written it, if it had to.
-                watch.seen(&lock_file(&plan));
-                watch.update(plan.watch.clone());
+                // Before cargo reads a source that only now is watched, so that no save is missed.
+                let walk = tokio::task::spawn_blocking(move || {
+                    // Cargo has just written it, if it had to.
+                    watch.seen(&lock_file(&plan));
+                    watch.update(plan.watch.clone());
+                });
+                walk.await.map_err(|error| Failure::usage(format!("could not watch: {error}")))?;
                 // Nobody listens: the tool is ending.
                 let _ = sender.send(Event::Build(
                     generation,

@@ -59,6 +59,10 @@ impl ServerCommand {
         let (executable, arguments) = self.cargo_run.line(&self.artifact, &self.arguments);
         let mut environment = self.cargo_run.environment(&self.artifact);
         let told = &self.told;
+        if told.dev {
+            // Whoever started the tool as a service waits for the tool, not for one of its servers.
+            environment.remove("NOTIFY_SOCKET");
+        }
         environment.set("HOST", &told.host);
         environment.set("STARIO_HOST", &told.host);
         environment.set("PORT", told.port.to_string());

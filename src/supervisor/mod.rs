@@ -196,9 +196,10 @@ impl State {
         }
     }
 
-    /// How long after a write its report may come: the quiet time, and some for a busy machine.
+    /// How long after a write its report may come: the quiet time, twice where a file is written in
+    /// two steps; a second where much is written at once; and some for a busy machine.
     fn lag(&self) -> Duration {
-        self.settings.debounce * 2 + Duration::from_millis(100)
+        self.settings.debounce * 2 + Duration::from_millis(1_200)
     }
 
     /// Until when a write may be the round's own doing. `None` before the first round.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::event::{Change, ChangeKind};
+use crate::event::{Change, ChangeKind, Content};
 
 /// Changes that wait for a build, or that a running build answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,8 @@ impl Work {
         match change.kind {
             ChangeKind::Source => {}
             ChangeKind::Manifest | ChangeKind::Lock => self.resolve = true,
-            ChangeKind::Asset => self.asset = true,
+            // What is there again was there when the server started.
+            ChangeKind::Asset => self.asset |= change.content == Content::New,
         }
         self.changed.insert(change.path.clone());
     }

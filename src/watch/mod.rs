@@ -122,8 +122,8 @@ pub struct Watch {
 enum Message {
     /// The debouncer has something.
     Files(notify_debouncer_mini::DebounceEventResult),
-    /// A new set.
-    Update(Box<WatchSet>),
+    /// A new set, and who waits until it is in force.
+    Update(Box<WatchSet>, Sender<()>),
     /// What lies at this path has been seen; its content.
     Seen(PathBuf, memory::Hash),
     /// The end.
@@ -181,10 +181,13 @@ where
 }
 
 impl Watch {
-    /// Puts a new set in force and returns at once; the walk happens in the background. Files that
-    /// lie in newly watched places are not changes.
+    /// Puts a new set in force. Blocks until every watch of it is placed: what is read after that
+    /// and written later is reported. Files that lie in newly watched places are not changes.
     pub fn update(&self, set: WatchSet) {
-        self.tell(Message::Update(Box::new(set)));
+        let (done, in_force) = mpsc::channel();
+        self.tell(Message::Update(Box::new(set), done));
+        // The other end goes away without a word when the tool is ending.
+        let _ = in_force.recv();
     }
 
     /// Remembers the present content of `path` as seen, so that an event for it says

@@ -81,7 +81,11 @@ impl Worker {
             };
             match message {
                 Ok(Message::Files(result)) => self.hear(result),
-                Ok(Message::Update(set)) => self.update(*set),
+                Ok(Message::Update(set, done)) => {
+                    self.update(*set);
+                    // Whoever waited may have given up.
+                    let _ = done.send(());
+                }
                 Ok(Message::Seen(path, hash)) => self.memory.remember(resolve_place(&path), hash),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
