@@ -1,5 +1,7 @@
 //! `serve`: builds once and becomes the server.
 
+use std::sync::Arc;
+
 use super::watch::{Address, server_command};
 use super::{Start, exit_code};
 use crate::build::{BuildHandle, Builder};
@@ -73,6 +75,6 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         let after = std::time::Duration::ZERO;
         reporter.report(&Report::ServerListening { generation: ONLY, endpoints, after });
     }
-    let exit = server::serve(groups, command, address.listener).await?;
+    let exit = server::serve(groups, command, address.listener.and_then(Arc::into_inner)).await?;
     Ok(server::exit_code(exit))
 }

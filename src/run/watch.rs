@@ -117,7 +117,7 @@ fn settings(config: &Config, address: &Address) -> Settings {
 /// Where the server is to listen, for all generations alike.
 pub(super) struct Address {
     /// Held for the tool's whole life, where servers inherit it.
-    pub(super) listener: Option<Listener>,
+    pub(super) listener: Option<Arc<Listener>>,
     /// Never 0.
     pub(super) port: u16,
 }
@@ -136,11 +136,10 @@ impl Address {
         if inherits {
             let listener = socket::bind(&config.host, config.port.number, unix_socket)?;
             let port = listener.port().unwrap_or(config.port.number);
-            return Ok(Self { listener: Some(listener), port });
+            return Ok(Self { listener: Some(Arc::new(listener)), port });
         }
         if unix_socket.is_some() || (config.port.named && config.port.number != 0) {
-            // Given back at once: it was only to be seen that it is free.
-            drop(socket::bind(&config.host, config.port.number, unix_socket)?);
+            socket::ensure_free(&config.host, config.port.number, unix_socket)?;
         }
         let port = match config.port.number {
             0 => socket::free_port(&config.host)?,

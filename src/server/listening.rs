@@ -4,12 +4,13 @@
 //! and less.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use listeners::{Protocol, SocketState};
 use tokio::task::spawn_blocking;
 
-use super::socket::KnownAs;
+use super::socket::{KnownAs, Listener};
 use crate::event::Endpoint;
 
 #[cfg(target_os = "linux")]
@@ -29,6 +30,10 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// metrics some time after the first.
 const AGAIN: u32 = 10;
 
+/// A server that listens on an address of its own and shows no use of ours for so long does not take
+/// it.
+const TAKES_WITHIN: Duration = Duration::from_millis(300);
+
 /// A listening socket of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Found {
@@ -47,11 +52,19 @@ enum Look {
 }
 
 /// Says where the processes of a group listen, first when they do and again when that changes.
-/// `inherited` is left out: that one is ours. Ends when nothing has changed for some time.
-pub(super) async fn watch(group: u32, inherited: Option<KnownAs>, say: impl Fn(Vec<Endpoint>)) {
+/// `offered`: our own listener, which is among them once the server shows that it makes use of it.
+/// Ends when nothing has changed for some time.
+pub(super) async fn watch(
+    group: u32,
+    mut offered: Option<Arc<Listener>>,
+    say: impl Fn(Vec<Endpoint>),
+) {
+    let ours = offered.as_deref().map(Listener::known_as);
+    let mut taken = None;
     let mut known = Vec::new();
     let mut pause = FIRST;
     let mut again = AGAIN;
+    let mut undecided = Duration::ZERO;
     while again > 0 {
         tokio::time::sleep(pause).await;
         // Most servers listen in the process that was started.
@@ -59,10 +72,23 @@ pub(super) async fn watch(group: u32, inherited: Option<KnownAs>, say: impl Fn(V
         // Its panic or the runtime's end: nothing to be found.
         let mut found =
             spawn_blocking(move || platform::listening(group, look)).await.unwrap_or_default();
-        found.retain(|found| inherited.as_ref().is_none_or(|ours| !is(found, ours)));
-        let mut endpoints: Vec<_> = found.iter().map(|it| Endpoint::Tcp(it.address)).collect();
+        found.retain(|found| ours.as_ref().is_none_or(|ours| !is(found, ours)));
+        if offered.as_ref().is_some_and(|listener| listener.taken(group)) {
+            taken = offered.take().map(|listener| listener.endpoint().clone());
+        }
+        let own = found.iter().map(|it| Endpoint::Tcp(it.address));
+        let mut endpoints: Vec<_> = taken.iter().cloned().chain(own).collect();
         endpoints.sort();
         endpoints.dedup();
+        if offered.is_some() && !endpoints.is_empty() {
+            // A port for metrics may come before ours is taken.
+            undecided += pause;
+            if undecided < TAKES_WITHIN {
+                continue;
+            }
+            // Not held any longer than it may be wanted: the server may want the address.
+            offered = None;
+        }
         if endpoints == known {
             again -= u32::from(!known.is_empty());
         } else {

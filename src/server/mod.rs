@@ -97,7 +97,7 @@ pub fn spawn(
     groups: &Groups,
     generation: Generation,
     command: &ServerCommand,
-    listener: Option<&Listener>,
+    listener: Option<&Arc<Listener>>,
     events: mpsc::UnboundedSender<Event>,
 ) -> ServerHandle {
     let (orders, received) = mpsc::unbounded_channel();
@@ -105,11 +105,11 @@ pub fn spawn(
         executable: command.artifact.executable.clone(),
         artifact: command.artifact.clone(),
         groups: groups.clone(),
-        inherited: listener.map(Listener::known_as),
+        offered: listener.cloned(),
         say: Say { generation, events },
     };
     // Here, so that the caller may close the listener as soon as this has returned.
-    let program = command.program(listener);
+    let program = command.program(listener.map(AsRef::as_ref));
     tokio::spawn(server.run(program, received));
     ServerHandle { orders }
 }
@@ -159,12 +159,16 @@ struct Server {
     executable: PathBuf,
     artifact: Artifact,
     groups: Groups,
-    inherited: Option<socket::KnownAs>,
+    offered: Option<Arc<Listener>>,
     say: Say,
 }
 
 impl Server {
-    async fn run(self, program: std::io::Result<Program>, orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(
+        mut self,
+        program: std::io::Result<Program>,
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) {
         if !self.is_as_built() {
             return self.say.say(ServerEvent::Superseded);
         }
@@ -191,8 +195,13 @@ impl Server {
     }
 
     /// Until the end of the server and its group.
-    async fn attend(&self, mut group: Group, mut orders: mpsc::UnboundedReceiver<Order>) -> Exit {
-        let looking = listening::watch(group.pid(), self.inherited.clone(), |endpoints| {
+    async fn attend(
+        &mut self,
+        mut group: Group,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Exit {
+        let offered = self.offered.take();
+        let looking = listening::watch(group.pid(), offered, |endpoints| {
             self.say.say(ServerEvent::Listening(endpoints));
         });
         let mut looking = std::pin::pin!(looking);

@@ -1,6 +1,7 @@
 //! The socket that the tool holds for its whole life and that one server after the other inherits.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 use crate::error::Failure;
 use crate::server::listening::holder;
@@ -29,6 +30,17 @@ pub fn free_port(host: &str) -> Result<u16, Failure> {
     let listener = bind_tcp(host, 0)?;
     let address = listener.local_addr().map_err(|error| failed(host, 0, &error))?;
     Ok(address.port())
+}
+
+/// Makes sure that a server can bind this for itself. It is free again when this returns.
+///
+/// # Errors
+/// As [`bind`].
+pub fn ensure_free(host: &str, port: u16, unix_socket: Option<&Path>) -> Result<(), Failure> {
+    match unix_socket {
+        Some(path) => bind(host, port, Some(path)).map(drop),
+        None => bind_tcp(host, port).map(drop),
+    }
 }
 
 /// Binds the first address of the host that can be bound.
