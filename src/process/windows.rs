@@ -1,6 +1,7 @@
 //! Job objects on Windows: closing the last handle to a job kills what is in it, also when the tool
 //! is killed.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -109,4 +110,17 @@ impl Group {
 /// How a process ended.
 pub fn exit_of(status: ExitStatus) -> Exit {
     Exit::Code(status.code().unwrap_or(-1))
+}
+
+/// Descriptors have no numbers here.
+///
+/// # Errors
+/// Always.
+pub fn inherited(_number: i32) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nobody can be asked.
+pub fn file_behind(_number: i32) -> Option<PathBuf> {
+    None
 }
