@@ -81,13 +81,14 @@ fn waits_at(project: &Project, reached: &Path) {
     println!(\"cargo::rerun-if-changed=src\");
     if !std::path::Path::new(\"gate\").exists() {{
         let _child = std::process::Command::new(\"sleep\").arg(\"1000\").spawn().unwrap();
-        std::fs::write({reached:?}, \"here\").unwrap();
+        std::fs::write(\"{}\", \"here\").unwrap();
         loop {{
             std::thread::park();
         }}
     }}
 }}
-"
+",
+            reached.display()
         ),
     );
     project.write(".gitignore", "/target\n/gate\n");
@@ -309,9 +310,9 @@ fn main() {
 ",
     );
     // With a stdin that would never end.
-    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut tool = project.tool(["watch", "--port", "0"]);
-    tool.command.stdin(_reader);
+    tool.command.stdin(reader);
     let mut run = tool.start();
     assert_eq!(run.wait_for("server-exited")["code"], 0, "it has read nothing");
     run.wait_for_stderr("Exited");

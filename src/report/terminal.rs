@@ -36,10 +36,18 @@ pub struct Terminal {
     current_dir: PathBuf,
     /// It can move back to the start of a line, where cargo draws its progress.
     interactive: bool,
+    phase: Phase,
+}
+
+/// What the reports so far tell of the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing that would change how things are said.
+    Idle,
     /// Cargo runs, and may have drawn something on the present line.
-    drawing: bool,
+    Building,
     /// Everything is being stopped.
-    ending: bool,
+    Ending,
 }
 
 impl fmt::Debug for Terminal {
@@ -68,7 +76,7 @@ impl Terminal {
         current_dir: PathBuf,
     ) -> Self {
         let out = Box::new(out);
-        Self { out, colour, interactive, verbosity, current_dir, drawing: false, ending: false }
+        Self { out, colour, interactive, verbosity, current_dir, phase: Phase::Idle }
     }
 
     /// Prints an error that ends the tool, with its next steps.
@@ -79,19 +87,21 @@ impl Terminal {
     /// Prints the report, if it is for people at this verbosity.
     pub fn report(&mut self, report: &Report) {
         match report {
-            Report::BuildSpawned { .. } => self.drawing = true,
-            Report::BuildSucceeded { .. } | Report::BuildFailed { .. } => self.drawing = false,
+            Report::BuildSpawned { .. } => self.phase = Phase::Building,
+            Report::BuildSucceeded { .. } | Report::BuildFailed { .. } => self.phase = Phase::Idle,
             Report::BuildCancelled { .. } => {
                 // Cargo was killed and could not clear what it had drawn.
-                self.raw("");
-                self.drawing = false;
+                self.clear_line();
+                if self.phase == Phase::Building {
+                    self.phase = Phase::Idle;
+                }
             }
             Report::Stopping { signal } => {
-                self.ending = true;
-                if *signal == Some(Signal::Interrupt) {
+                if *signal == Some(Signal::Interrupt) || self.phase == Phase::Building {
                     // Over the `^C` that the terminal has shown.
                     self.clear_line();
                 }
+                self.phase = Phase::Ending;
             }
             _ => {}
         }
@@ -242,14 +252,15 @@ impl Terminal {
     }
 
     fn slow_to_stop(&mut self, pid: Option<u32>, endpoints: &[Endpoint], kill_in: Duration) {
-        let who = if self.ending { "the server" } else { "the old server" };
+        let ending = self.phase == Phase::Ending;
+        let who = if ending { "the server" } else { "the old server" };
         let mut known: Vec<_> = pid.map(|pid| format!("pid {pid}")).into_iter().collect();
         if !endpoints.is_empty() {
             known.push(format!("on {}", list(endpoints)));
         }
         let known =
             if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-        let sooner = if self.ending { "; Ctrl-C does it now" } else { "" };
+        let sooner = if ending { "; Ctrl-C does it now" } else { "" };
         let text = format!(
             "for {who} to stop{known}; it is killed in {:.0} s{sooner}",
             kill_in.as_secs_f64(),
@@ -355,7 +366,7 @@ impl Terminal {
 
     /// Writes at once, in one piece: the server and cargo write to the same place.
     fn raw(&mut self, text: &str) {
-        if self.drawing {
+        if self.phase == Phase::Building {
             self.clear_line();
         }
         let _ = self.out.write_all(text.as_bytes());
