@@ -367,6 +367,21 @@ fn is_in_front(pid: u32) -> bool {
 }
 
 #[test]
+fn a_terminal_that_stops_who_writes_from_the_background_stops_neither_cargo_nor_the_server() {
+    if !is_possible() {
+        return;
+    }
+    let project = Project::server("one");
+    project.edit("src/main.rs", "fn main() {\n", "fn main() {\n    println!(\"written\");\n");
+    let screen = Screen::open(&project);
+    screen.enter("stty tostop");
+    screen.start("TOOL");
+    screen.wait_for("server-listening");
+    screen.wait_for_text("written");
+    screen.close();
+}
+
+#[test]
 fn the_server_sees_the_terminal() {
     if !is_possible() {
         return;
