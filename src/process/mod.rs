@@ -32,7 +32,7 @@ pub use descriptor::inherited;
 #[cfg(unix)]
 pub use unix::{Group, Groups, exec_command, exit_of};
 #[cfg(windows)]
-pub use windows::{Group, Groups, exit_of};
+pub use windows::{Group, Groups, exit_of, inherited};
 
 /// A program to run in a group of its own. Its stdin is empty.
 #[derive(Debug)]

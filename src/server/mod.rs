@@ -16,10 +16,19 @@ mod cargo_run;
 pub mod listening;
 mod serve;
 pub mod socket;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 pub use cargo_run::{CargoQuery, CargoRun};
 pub use serve::serve;
 pub use socket::Listener;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -56,7 +65,8 @@ pub struct Told {
 impl ServerCommand {
     /// The program to start, with a copy of the listener where one is handed over.
     fn program(&self, listener: Option<&Listener>) -> std::io::Result<Program> {
-        let (executable, arguments) = self.cargo_run.line(&self.artifact, &self.arguments);
+        let (executable, arguments) =
+            self.cargo_run.line(system::runnable(&self.artifact)?, &self.arguments);
         let mut environment = self.cargo_run.environment(&self.artifact);
         let told = &self.told;
         if told.dev {
