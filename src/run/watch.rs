@@ -179,10 +179,7 @@ impl Effects<'_, '_> {
             }
             Action::GiveUpListener => self.address.listener = None,
             Action::Report(report) => self.reporter.report(&report),
-            Action::Exit(code) => {
-                self.reporter.report(&Report::Exit { code });
-                return Some(code);
-            }
+            Action::Exit(code) => return Some(code),
         }
         None
     }
