@@ -205,6 +205,16 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
+impl Endpoint {
+    /// The TCP port.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     /// As something to click on: an unspecified address is shown as the loopback that reaches it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
