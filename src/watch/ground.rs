@@ -279,7 +279,12 @@ impl Ground {
                 held.extend(self.hold(&tree, findings));
             }
             if near && tree.is_dir() {
-                self.walk(&tree, walk, findings);
+                // What was waited for and is there now is new, whoever saw it first.
+                if !self.snapshot.has_folder(&tree) && walk.leaves(&tree, true) {
+                    self.walk(&tree, &mut Walk::Compare { deep: true }, findings);
+                } else {
+                    self.walk(&tree, walk, findings);
+                }
             } else if near && self.snapshot.has_folder(&tree) {
                 self.lose_folder(&tree, findings);
             }
@@ -334,21 +339,21 @@ impl Ground {
     }
 
     /// A file that was named by itself.
-    fn look_at_file(&mut self, file: &Path, walk: &Walk, findings: &mut Findings) {
+    fn look_at_file(&mut self, file: &Path, walk: &mut Walk, findings: &mut Findings) {
         let now = file.symlink_metadata().ok().filter(|it| !it.is_dir());
         let now = now.map(|metadata| entry(file, &metadata));
         let before = self.snapshot.get(file);
-        match walk {
-            Walk::Adopt | Walk::AdoptNew(_) => {
-                if let (None, Some(now)) = (before, now) {
-                    self.snapshot.insert(file, now);
-                }
+        let compare = matches!(walk, Walk::Compare { .. });
+        match now {
+            // As with a tree: what was waited for and is there now is new.
+            Some(now) if before.is_none() && !compare && !walk.leaves(file, false) => {
+                self.snapshot.insert(file, now);
             }
-            Walk::Compare { .. } => match now {
-                Some(now) if before != Some(now) => self.touch_file(file, now, findings),
-                None => self.lose_file(file, findings),
-                Some(_) => {}
-            },
+            Some(now) if before.is_none() || compare && before != Some(now) => {
+                self.touch_file(file, now, findings);
+            }
+            None if compare => self.lose_file(file, findings),
+            _ => {}
         }
     }
 
