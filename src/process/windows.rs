@@ -119,3 +119,16 @@ pub fn inherited(_number: i32) -> io::Result<File> {
 pub fn exit_of(status: ExitStatus) -> Exit {
     Exit::Code(status.code().unwrap_or(-1))
 }
+
+/// Descriptors have no numbers here.
+///
+/// # Errors
+/// Always.
+pub fn inherited(_number: i32) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nobody can be asked.
+pub fn file_behind(_number: i32) -> Option<PathBuf> {
+    None
+}
