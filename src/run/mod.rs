@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::cli::{self, CargoOptions, Command};
 use crate::config::{Config, EventsTo};
 use crate::error::Failure;
-use crate::event::{Event, Signal};
+use crate::event::{Event, Report, Signal};
 use crate::plan::{Mode, Source};
 use crate::process::{self, Groups};
 use crate::report::{Json, Reporter, Terminal, Verbosity};
@@ -89,7 +89,13 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
         Mode::Serve => serve::serve(start, &mut reporter).await,
     };
     groups.stop();
-    ended
+    let code = ended.unwrap_or_else(|failure| {
+        let code = failure.code;
+        reporter.report(&Report::Failed(failure));
+        code
+    });
+    reporter.report(&Report::Exit { code });
+    Ok(code)
 }
 
 /// Waits for a signal; says with which exit code it ends the tool.

@@ -561,7 +561,7 @@ impl State {
         if let Some(expected) = named_port
             && expected != 0
             && first
-            && !endpoints.iter().any(|endpoint| has_port(endpoint, expected))
+            && !endpoints.iter().any(|endpoint| endpoint.port() == Some(expected))
         {
             actions.push(Action::Report(Report::ServerElsewhere {
                 generation,
@@ -673,8 +673,4 @@ impl State {
             actions.push(Action::Exit(code));
         }
     }
-}
-
-fn has_port(endpoint: &Endpoint, port: u16) -> bool {
-    matches!(endpoint, Endpoint::Tcp(address) if address.port() == port)
 }
