@@ -107,14 +107,6 @@ impl Group {
     }
 }
 
-/// There are no descriptors to name by their number.
-///
-/// # Errors
-/// Always.
-pub fn inherited(_number: i32) -> io::Result<File> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "Windows has no numbered descriptors"))
-}
-
 /// How a process ended.
 pub fn exit_of(status: ExitStatus) -> Exit {
     Exit::Code(status.code().unwrap_or(-1))
