@@ -194,6 +194,7 @@ impl Terminal {
                 let text = signal.map_or("as you asked".into(), |it| format!("on {}", signal::own(it)));
                 self.status(Tone::Good, "Stopping", &text);
             }
+            Report::Failed(failure) => self.failure(failure),
             Report::Exit { .. } => {}
         }
     }
@@ -261,10 +262,8 @@ impl Terminal {
         let known =
             if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
         let sooner = if ending { ", on Ctrl-C at once" } else { "" };
-        let text = format!(
-            "for {who} to stop{known}; killed in {:.0} s{sooner}",
-            kill_in.as_secs_f64(),
-        );
+        let text =
+            format!("for {who} to stop{known}; killed in {:.0} s{sooner}", kill_in.as_secs_f64(),);
         self.status(Tone::Note, "Waiting", &text);
     }
 

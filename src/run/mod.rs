@@ -93,7 +93,13 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
         Mode::Serve => serve::serve(start, &mut reporter).await,
     };
     groups.stop();
-    ended
+    let code = ended.unwrap_or_else(|failure| {
+        let code = failure.code;
+        reporter.report(&Report::Failed(failure));
+        code
+    });
+    reporter.report(&Report::Exit { code });
+    Ok(code)
 }
 
 /// Awaits cargo's answer; says so when that takes long, since cargo's own words about it are kept for

@@ -14,7 +14,8 @@ use crate::build::{BuildHandle, Builder};
 use crate::config::{Config, Listen};
 use crate::error::Failure;
 use crate::event::{
-    Action, Artifact, BuildEvent, BuildOrder, Event, Generation, Handover, Report, ServerEvent,
+    Action, Artifact, BuildEvent, BuildOrder, Endpoint, Event, Generation, Handover, Report,
+    ServerEvent,
 };
 use crate::keys;
 use crate::plan::Plan;
@@ -47,6 +48,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         sender,
         build: None,
         servers: HashMap::new(),
+        ports: Vec::new(),
     };
     let mut actions = state.begin(Instant::now());
     loop {
@@ -59,7 +61,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
             Some(event) = events.recv() => event,
             () = until(state.deadline()) => Event::Tick,
         };
-        effects.notice(&event);
+        effects.take_note(&event);
         actions = state.step(event, Instant::now());
     }
 }
@@ -160,6 +162,8 @@ struct Effects<'a, 'b> {
     builder: Builder,
     build: Option<BuildHandle>,
     servers: HashMap<Generation, ServerHandle>,
+    /// Where the last server listened that did.
+    ports: Vec<u16>,
 }
 
 impl Effects<'_, '_> {
@@ -179,22 +183,22 @@ impl Effects<'_, '_> {
             }
             Action::GiveUpListener => self.address.listener = None,
             Action::Report(report) => self.reporter.report(&report),
-            Action::Exit(code) => {
-                self.reporter.report(&Report::Exit { code });
-                return Some(code);
-            }
+            Action::Exit(code) => return Some(code),
         }
         None
     }
 
-    /// Lets go of what an event says is over.
-    fn notice(&mut self, event: &Event) {
+    /// Lets go of what an event says is over, and keeps what the next server is to know.
+    fn take_note(&mut self, event: &Event) {
         match event {
             Event::Build(_, BuildEvent::Finished(_)) => self.build = None,
             Event::Server(
                 generation,
                 ServerEvent::Exited(_) | ServerEvent::SpawnFailed { .. } | ServerEvent::Superseded,
             ) => drop(self.servers.remove(generation)),
+            Event::Server(_, ServerEvent::Listening(endpoints)) => {
+                self.ports = endpoints.iter().filter_map(Endpoint::port).collect();
+            }
             _ => {}
         }
     }
@@ -234,7 +238,10 @@ impl Effects<'_, '_> {
             Handover::Direct => None,
             Handover::Inherit => self.address.listener.as_ref(),
         };
-        let command = server_command(&self.project, &self.address, artifact, true);
+        let command = ServerCommand {
+            ports: self.ports.clone(),
+            ..server_command(&self.project, &self.address, artifact, true)
+        };
         let server =
             server::spawn(&self.groups, generation, &command, listener, self.sender.clone());
         self.servers.insert(generation, server);
@@ -262,5 +269,6 @@ pub(super) fn server_command(
             bootstrap: plan.entry.function.clone(),
             dev,
         },
+        ports: Vec::new(),
     }
 }

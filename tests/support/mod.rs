@@ -67,6 +67,12 @@ impl Project {
         project
     }
 
+    /// A copy of another fixture, beside the project: what its manifest calls `../NAME`.
+    pub fn copy_beside(&self, fixture: &str) {
+        let from = repository().join("fixtures").join(fixture);
+        copy_folder(&from, &self.root.with_file_name(fixture));
+    }
+
     /// An empty folder.
     pub fn empty() -> Self {
         let folder = TempDir::with_prefix("stario-").expect("a temporary folder");
@@ -413,6 +419,47 @@ impl Run {
     /// Until nothing has happened for a while: the state to check what should not have happened.
     pub fn settle(&mut self, quiet: Duration) {
         while self.next_within(quiet).is_some() {}
+    }
+
+    /// Waits until no build is under way and no server is on its way up, and no event has come for
+    /// a moment.
+    pub fn rest(&mut self) {
+        const MOMENT: Duration = Duration::from_millis(300);
+        let end = Instant::now() + PATIENCE;
+        let mut wait = Duration::ZERO;
+        while Instant::now() < end {
+            if self.next_within(wait).is_some() {
+                wait = Duration::ZERO;
+            } else if wait == MOMENT && !self.is_under_way() {
+                return;
+            } else {
+                wait = MOMENT;
+            }
+        }
+        panic!("no rest\n{}", self.story());
+    }
+
+    /// Whether a build or the start of a server has begun and not ended.
+    fn is_under_way(&self) -> bool {
+        let (mut building, mut starting) = (false, false);
+        for event in &self.log {
+            match event["event"].as_str().expect("a name") {
+                "build-started" => building = true,
+                "build-succeeded" | "build-failed" | "build-cancelled" => building = false,
+                "server-starting" => starting = true,
+                "server-listening" | "server-silent" | "server-exited" | "server-failed" => {
+                    starting = false;
+                }
+                _ => {}
+            }
+        }
+        building || starting
+    }
+
+    /// Takes in all events of so much time, however many there are.
+    pub fn settle_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while self.next_within(end.saturating_duration_since(Instant::now())).is_some() {}
     }
 
     /// How many events of this name have come so far.
