@@ -111,6 +111,7 @@ fn server_of(expression: &str) -> String {
 fn git(project: &Project, arguments: &[&str]) {
     let output = Command::new("git")
         .args(["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"])
+        .args(["-c", "core.fsync=none", "-c", "gc.auto=0"])
         .args(arguments)
         .current_dir(&project.root)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

@@ -112,7 +112,11 @@ impl Worker {
             self.ground.retry(&self.set, &mut findings);
             self.settle(findings, false);
         }
-        if let Some(found) = self.pace.take(Instant::now()) {
+        let now = Instant::now();
+        if self.pace.due().is_some_and(|at| at <= now) {
+            self.pace.sit_out(self.ground.is_checked_out(), now);
+        }
+        if let Some(found) = self.pace.take(now) {
             let mut changes: Vec<Change> = found
                 .into_iter()
                 .map(|it| Change {
