@@ -66,6 +66,17 @@ fn a_checkout_is_said_when_it_is_over() {
 }
 
 #[test]
+fn written_and_closed_later() {
+    let mut it = scene().watch();
+    let mut file = File::create(it.path("src/main.rs")).unwrap();
+    file.write_all(b"fn main() { }").unwrap();
+    assert_eq!(it.changes().len(), 1);
+    // So it is where the disk is slow: the content has been said, and nothing comes to it.
+    drop(file);
+    it.hears_nothing();
+}
+
+#[test]
 fn truncated_and_written_later() {
     let mut it = scene().watch();
     let path = it.path("src/main.rs");
