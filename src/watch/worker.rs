@@ -112,17 +112,22 @@ impl Worker {
             self.ground.retry(&self.set, &mut findings);
             self.settle(findings, false);
         }
-        if let Some(found) = self.pace.take(Instant::now()) {
+        let now = Instant::now();
+        if self.pace.due().is_some_and(|at| at <= now) {
+            self.pace.sit_out(self.ground.is_checked_out(), now);
+        }
+        if let Some(found) = self.pace.take(now) {
             let mut changes: Vec<Change> = found
                 .into_iter()
-                .map(|it| Change {
-                    content: self.memory.compare(&it.real),
-                    path: it.given,
-                    kind: it.kind,
+                .filter_map(|it| {
+                    let content = self.memory.compare(&it.real)?;
+                    Some(Change { path: it.given, kind: it.kind, content })
                 })
                 .collect();
             changes.sort_by(|a, b| a.path.cmp(&b.path));
-            self.send(Event::Changed(changes));
+            if !changes.is_empty() {
+                self.send(Event::Changed(changes));
+            }
         }
     }
 
