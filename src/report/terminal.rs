@@ -334,7 +334,8 @@ impl Terminal {
     /// `label: text`, as cargo and the compiler print it; further lines are indented.
     fn labelled(&mut self, tone: Tone, label: &str, text: &str) {
         let label = self.style(tone).apply_to(label);
-        self.raw(&format!("{label}: {}\n", text.trim_end().replace('\n', "\n  ")));
+        let lines = text.trim_end().replace('\n', "\n  ").replace("\n  \n", "\n\n");
+        self.raw(&format!("{label}: {lines}\n"));
     }
 
     fn style(&self, tone: Tone) -> Style {

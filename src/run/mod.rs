@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::cli::{self, CargoOptions, Command};
 use crate::config::{Config, EventsTo};
 use crate::error::Failure;
-use crate::event::{Event, Signal};
+use crate::event::{Event, Report, Signal};
 use crate::plan::{Mode, Source};
 use crate::process::{self, Groups};
 use crate::report::{Json, Reporter, Terminal, Verbosity};
@@ -89,6 +89,9 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
         Mode::Serve => serve::serve(start, &mut reporter).await,
     };
     groups.stop();
+    // The last line, whatever it was that ended the tool.
+    let code = ended.as_ref().map_or_else(|failure| failure.code, |code| *code);
+    reporter.report(&Report::Exit { code });
     ended
 }
 

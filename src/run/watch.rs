@@ -14,12 +14,14 @@ use crate::build::{BuildHandle, Builder};
 use crate::config::{Config, Listen};
 use crate::error::Failure;
 use crate::event::{
-    Action, Artifact, BuildEvent, BuildOrder, Event, Generation, Handover, Report, ServerEvent,
+    Action, Artifact, BuildEvent, BuildOrder, Event, Exit, Generation, Handover, Level, Notice,
+    Report, ServerEvent,
 };
 use crate::keys;
 use crate::plan::Plan;
 use crate::process::Groups;
 use crate::report::Reporter;
+use crate::server::listening::{self, Holder};
 use crate::server::{self, Listener, ServerCommand, ServerHandle, Told, socket};
 use crate::supervisor::{Settings, Socket, State};
 use crate::watch::{self, Options, Watch};
@@ -47,6 +49,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         sender,
         build: None,
         servers: HashMap::new(),
+        listened: None,
     };
     let mut actions = state.begin(Instant::now());
     loop {
@@ -160,6 +163,8 @@ struct Effects<'a, 'b> {
     builder: Builder,
     build: Option<BuildHandle>,
     servers: HashMap<Generation, ServerHandle>,
+    /// The last server that was seen to listen for itself.
+    listened: Option<Generation>,
 }
 
 impl Effects<'_, '_> {
@@ -179,10 +184,7 @@ impl Effects<'_, '_> {
             }
             Action::GiveUpListener => self.address.listener = None,
             Action::Report(report) => self.reporter.report(&report),
-            Action::Exit(code) => {
-                self.reporter.report(&Report::Exit { code });
-                return Some(code);
-            }
+            Action::Exit(code) => return Some(code),
         }
         None
     }
@@ -197,6 +199,38 @@ impl Effects<'_, '_> {
             ) => drop(self.servers.remove(generation)),
             _ => {}
         }
+        match event {
+            Event::Server(generation, ServerEvent::Listening(_)) => {
+                self.listened = Some(*generation);
+            }
+            Event::Server(generation, ServerEvent::Exited(Exit::Code(code)))
+                if *code != 0 && self.listened != Some(*generation) =>
+            {
+                self.look_who_holds_the_port();
+            }
+            _ => {}
+        }
+    }
+
+    /// A server that fails before it listens has often found its address taken: it says only that.
+    fn look_who_holds_the_port(&self) {
+        let port = self.address.port;
+        if self.address.listener.is_some() || self.project.plan().config.unix_socket.is_some() {
+            return;
+        }
+        let sender = self.sender.clone();
+        tokio::task::spawn_blocking(move || {
+            let Some(Holder { pid, name }) = listening::holder(port) else { return };
+            // Nobody listens: the tool is ending.
+            let _ = sender.send(Event::Notice(Notice {
+                level: Level::Warning,
+                code: "port-taken",
+                text: format!("port {port} is taken by `{name}` (process {pid})"),
+                help: Some(
+                    "stop that, or give this server another one: `--port 0` picks it".into(),
+                ),
+            }));
+        });
     }
 
     fn build(&mut self, order: BuildOrder) {

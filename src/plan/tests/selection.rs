@@ -334,8 +334,8 @@ fn features_that_the_target_requires() {
     assert_data_eq!(
         project.failure(".", "watch"),
         str![[r#"
-error: binary `app` of package `app` requires the features `tls`
-help: enable them with `--features tls`
+error: binary `app` of package `app` requires the feature `tls`
+help: enable it with `--features tls`
 
 "#]]
     );
