@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::error::Failure;
+
 /// One round of building and running. Each build gets the next number, and the server that is
 /// started from it carries the same one, so that what a superseded round still says is told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,6 +205,16 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
+impl Endpoint {
+    /// The TCP port.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     /// As something to click on: an unspecified address is shown as the loopback that reaches it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -367,6 +379,8 @@ pub enum Report {
     Keys,
     /// Everything is being stopped.
     Stopping { signal: Option<Signal> },
+    /// A mistake of the user's ends the tool.
+    Failed(Failure),
     /// The end; nothing of ours is left running.
     Exit { code: u8 },
 }

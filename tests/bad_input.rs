@@ -20,26 +20,17 @@ use support::{Project, TOOL, Tool, get, has, signal, wait_until_nothing_is_left}
 /// Runs each line as a shell would, sees to it that it is refused before anything is started, and
 /// returns what a terminal would show. `''` stands for an empty argument.
 fn refused(project: &Project, lines: &[&str]) -> String {
-    lines.iter().map(|line| refused_line(project, ".", line)).collect()
+    lines.iter().map(|line| refused_line(project, line)).collect()
 }
 
-/// The same in a folder of the project.
-fn refused_in(project: &Project, folder: &str, lines: &[&str]) -> String {
-    lines.iter().map(|line| refused_line(project, folder, line)).collect()
-}
-
-fn refused_line(project: &Project, folder: &str, line: &str) -> String {
+fn refused_line(project: &Project, line: &str) -> String {
     let (variables, arguments) = line.split_once("cargo stario").expect("it calls the tool");
     let arguments = arguments.split_whitespace().map(|word| word.trim_matches('\''));
-    let mut tool = project.tool(arguments).current_dir(project.path(folder));
+    let mut tool = project.tool(arguments);
     for variable in variables.split_whitespace() {
         let (name, value) = variable.split_once('=').expect("NAME=VALUE");
         tool = tool.env(name, value);
     }
-    refused_tool(project, line, tool)
-}
-
-fn refused_tool(project: &Project, line: &str, tool: Tool) -> String {
     let events = project.root.with_file_name("events");
     let told = tool.env("STARIO_EVENTS", &events).finish();
     assert_eq!(told.status.code(), Some(2), "{line}\n{}", told.stderr);
@@ -50,15 +41,16 @@ fn refused_tool(project: &Project, line: &str, tool: Tool) -> String {
     let events = fs::read_to_string(events).unwrap_or_default();
     assert!(!events.contains("build-started"), "{line}: {events}");
     if let Some(last) = events.lines().last() {
-        assert!(
-            last.contains(r#""event":"exit""#) && last.contains(r#""code":2"#),
-            "{line}: {last}"
-        );
+        let last: serde_json::Value = serde_json::from_str(last).expect("an object");
+        assert_eq!((&last["event"], &last["code"]), (&"exit".into(), &2.into()), "{line}");
     }
     wait_until_nothing_is_left(&project.root);
     let root = project.root.to_str().expect("a folder of ours");
     let me = std::process::id().to_string();
-    let stderr = told.stderr.replace(root, "[ROOT]").replace(&me, "[PID]");
+    // Another test's cargo may hold the lock of the package cache, which cargo says.
+    let lines =
+        told.stderr.split_inclusive('\n').filter(|line| !line.contains(" Blocking waiting "));
+    let stderr = lines.collect::<String>().replace(root, "[ROOT]").replace(&me, "[PID]");
     format!("$ {line}\n{stderr}\n")
 }
 
@@ -109,7 +101,9 @@ fn an_entry_that_names_nothing() {
         "cargo stario watch shop::routes:lst",
         "cargo stario watch shop::bootstrap",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch shpo:bootstrap
 error: nothing to run is called `shpo`; there is
     admin   binary of package admin   admin/src/main.rs
@@ -157,7 +151,8 @@ error: no module `bootstrap` in `shop` (shop/src/main.rs)
   help: it is a function there; a function is named `shop:bootstrap`
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -169,7 +164,9 @@ fn an_entry_that_names_several() {
         "cargo stario serve tools",
         "cargo stario watch shop --bin import",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch import:main
 error: several targets are called `import`
     import  binary of package admin  admin/src/bin/import.rs
@@ -198,25 +195,31 @@ error: several packages have the binary `import`
   help: choose with `-p admin` or `-p shop`
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
 fn nothing_to_run() {
     let project = workspace();
-    assert_data_eq!(refused(&project, &["cargo stario watch words"]), str![[r#"
+    assert_data_eq!(
+        refused(&project, &["cargo stario watch words"]),
+        str![[r#"
 $ cargo stario watch words
 error: package `words` has no binary, nothing to run (words/Cargo.toml)
   help: examples can be run by their names: `demo`
   help: choose a package that has one with `-p`: `admin`, `shop` or `tools`
 
 
-"#]]);
+"#]]
+    );
 
     let project = package("");
     fs::rename(project.path("src/main.rs"), project.path("src/lib.rs")).unwrap();
     let lines = ["cargo stario watch", "cargo stario serve main:bootstrap"];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch
 error: package `app` has only a library, nothing to run (Cargo.toml)
   help: add a `src/main.rs` that runs the server
@@ -226,18 +229,18 @@ error: package `app` has only a library, nothing to run (Cargo.toml)
   help: add a `src/main.rs` that runs the server
 
 
-"#]]);
+"#]]
+    );
     fs::remove_file(project.path("src/lib.rs")).unwrap();
-    assert_data_eq!(refused(&project, &["cargo stario watch"]), str![[r#"
+    assert_data_eq!(
+        refused(&project, &["cargo stario watch"]),
+        str![[r#"
 $ cargo stario watch
 error: failed to parse manifest at `[ROOT]/Cargo.toml`
+...
 
-  Caused by:
-    no targets specified in the manifest
-    either src/lib.rs, src/main.rs, a [lib] section, or [[bin]] section must be present
-
-
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -253,7 +256,9 @@ fn an_entry_that_is_malformed() {
         "cargo stario watch src/main.rs:bootstrap",
         "cargo stario watch main.py:bootstrap",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch main:
 error: malformed entry `main:`: no function behind `:`
   help: an entry has the form MODULE[:FUNCTION], as in `main:bootstrap` or `main::admin:bootstrap`
@@ -289,7 +294,8 @@ error: malformed entry `main.py:bootstrap`: it names a file, not a module
   help: an entry has the form MODULE[:FUNCTION], as in `main:bootstrap` or `main::admin:bootstrap`
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -303,7 +309,9 @@ fn an_entry_and_cargos_options_that_disagree() {
         "cargo stario watch --bin shop --example demo",
         "cargo stario watch shop -r --profile dev",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch admin -p shop
 error: nothing to run is called `admin` in package `shop`; there is
     import  binary of package shop  shop/src/bin/import.rs
@@ -337,7 +345,8 @@ Usage: cargo stario watch --release <ENTRY> [-- <ARGS>...]
 For more information, try '--help'.
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -347,7 +356,9 @@ fn features_that_are_missing() {
          [[bin]]\nname = \"app\"\npath = \"src/main.rs\"\nrequired-features = [\"web\", \"tls\"]\n",
     );
     let lines = ["cargo stario watch", "cargo stario serve -F web", "cargo stario watch -F wbe"];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch
 error: binary `app` of package `app` requires the features `web` and `tls`
   help: enable them with `--features web,tls`
@@ -357,11 +368,11 @@ error: binary `app` of package `app` requires the feature `tls`
   help: enable it with `--features tls`
 
 $ cargo stario watch -F wbe
-error: the package 'app' does not contain this feature: wbe
-  help: there are similarly named features: tls, web
+error: [..] feature[..]wbe[..]
+...
 
-
-"#]]);
+"#]]
+    );
 }
 
 // ---- options ----
@@ -383,7 +394,9 @@ fn values_that_cannot_be_read() {
         "cargo stario watch --host http://localhost:3000",
         "STARIO_NO_GITIGNORE=yes cargo stario watch",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch --port abc
 error: invalid value `abc` for `--port`: expected a port from 0 to 65535
 
@@ -421,19 +434,23 @@ $ STARIO_NO_GITIGNORE=yes cargo stario watch
 error: invalid value `yes` for `STARIO_NO_GITIGNORE`: expected `1`, `true`, `0` or `false`
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
 fn globs_that_do_not_parse() {
     let project = package("[package.metadata.stario]\nwatch-ignore = [\"data/\", \"*.[tmp\"]\n");
-    assert_data_eq!(refused(&project, &["cargo stario watch"]), str![[r#"
+    assert_data_eq!(
+        refused(&project, &["cargo stario watch"]),
+        str![[r#"
 $ cargo stario watch
 error: invalid value `*.[tmp` for `package.metadata.stario.watch-ignore` in Cargo.toml: not a glob: unclosed character class; missing ']'
   help: `[[]`, `[*]`, `[?]` and `[{]` stand for the characters themselves, as in `a[[]1].html`
 
 
-"#]]);
+"#]]
+    );
 
     project.write("Cargo.toml", manifest("app") + "[workspace]\n");
     let lines = [
@@ -442,7 +459,9 @@ error: invalid value `*.[tmp` for `package.metadata.stario.watch-ignore` in Carg
         "STARIO_WATCH=src:b[ cargo stario watch",
         "STARIO_WATCH_IGNORE=b[ cargo stario watch",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch --watch src --watch 'page[.html'
 error: invalid value `page[.html` for `--watch`: not a glob: unclosed character class; missing ']'
   help: `[[]`, `[*]`, `[?]` and `[{]` stand for the characters themselves, as in `a[[]1].html`
@@ -460,7 +479,8 @@ error: invalid value `b[` for `STARIO_WATCH_IGNORE`: not a glob: unclosed charac
   help: `[[]`, `[*]`, `[?]` and `[{]` stand for the characters themselves, as in `a[[]1].html`
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -474,7 +494,9 @@ fn options_that_there_are_not() {
         "cargo stario watch --poll 500 main",
         "cargo stario run",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch --prot 3000
 error: unexpected argument '--prot' found
 
@@ -525,7 +547,8 @@ Usage: cargo stario <COMMAND>
 For more information, try '--help'.
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -560,7 +583,9 @@ fn metadata_that_is_wrong() {
     }
     project.write("Cargo.toml", manifest("app") + "\n[workspace.metadata]\nstario = \"main\"\n");
     shown += &refused(&project, &["cargo stario watch"]);
-    assert_data_eq!(shown, str![[r##"
+    assert_data_eq!(
+        shown,
+        str![[r##"
 # prot = 3000
 $ cargo stario watch
 error: unknown key `package.metadata.stario.prot` in Cargo.toml
@@ -615,14 +640,17 @@ $ cargo stario watch
 error: `workspace.metadata.stario` in Cargo.toml must be a table, not the string "main"
 
 
-"##]]);
+"##]]
+    );
 }
 
 #[test]
 fn manifests_that_are_missing_or_broken() {
     let project = Project::empty();
     let lines = ["cargo stario watch", "cargo stario serve --manifest-path app/Cargo.toml"];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch
 error: could not find `Cargo.toml` in `[ROOT]` or any parent directory
   help: go to the folder of your server's package, or name it with `--manifest-path`
@@ -633,37 +661,39 @@ error: manifest path `app/Cargo.toml` does not exist
   help: `--manifest-path` takes the Cargo.toml of your server's package
 
 
-"#]]);
+"#]]
+    );
 
     let project = package("[dependencies]\nwords = { path = \"words\" }\n");
-    assert_data_eq!(refused(&project, &["cargo stario watch"]), str![[r#"
+    assert_data_eq!(
+        refused(&project, &["cargo stario watch"]),
+        str![[r#"
 $ cargo stario watch
 error: failed to load manifest for dependency `words`
 
   Caused by:
-    failed to read `[ROOT]/words/Cargo.toml`
+...
 
-  Caused by:
-    No such file or directory (os error 2)
-
-
-"#]]);
+"#]]
+    );
     project.write("Cargo.toml", "[package\n");
     let lines = ["cargo stario watch", "cargo stario serve --manifest-path src"];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch
-error: unclosed table, expected `]`
-   --> Cargo.toml:1:9
-    |
+error: [..]
+...
   1 | [package
-    |         ^
+...
 
 $ cargo stario serve --manifest-path src
 error: manifest path `src` is a directory but expected a file
   help: `--manifest-path` takes the Cargo.toml of your server's package
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -671,7 +701,9 @@ fn no_cargo() {
     let project = package("");
     let lines =
         ["CARGO=/nonexistent/cargo cargo stario watch", "PATH=/nonexistent cargo stario watch"];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ CARGO=/nonexistent/cargo cargo stario watch
 error: cannot run `/nonexistent/cargo` (`CARGO` in the environment): No such file or directory (os error 2)
   help: without that variable, the cargo in `PATH` is taken
@@ -681,7 +713,8 @@ error: cannot run `cargo`: No such file or directory (os error 2)
   help: put the folder of cargo into `PATH`, or install Rust: https://rustup.rs
 
 
-"#]]);
+"#]]
+    );
 }
 
 // ---- the world outside ----
@@ -696,7 +729,9 @@ fn events_that_cannot_be_written() {
         "cargo stario serve --events fd:77",
         "cargo stario watch --events fd:one",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch --events nowhere/events
 error: --events [ROOT]/nowhere/events: No such file or directory (os error 2)
   help: it takes a file, a named pipe, or an open descriptor as in `--events fd:3 3>events`
@@ -713,7 +748,8 @@ $ cargo stario watch --events fd:one
 error: invalid value `fd:one` for `--events`: expected the number of an open descriptor behind `fd:`
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -724,17 +760,20 @@ fn an_address_that_cannot_be_had() {
         "cargo stario watch --host 192.0.2.1 --port 0",
         "cargo stario serve --host 192.0.2.1 --listen inherit",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch --host 192.0.2.1 --port 0
-error: this machine has no address 192.0.2.1: Cannot assign requested address (os error 99)
+error: this machine has no address 192.0.2.1: [..]
   help: `--host 127.0.0.1` is reached from this machine, `--host 0.0.0.0` from all
 
 $ cargo stario serve --host 192.0.2.1 --listen inherit
-error: this machine has no address 192.0.2.1: Cannot assign requested address (os error 99)
+error: this machine has no address 192.0.2.1: [..]
   help: `--host 127.0.0.1` is reached from this machine, `--host 0.0.0.0` from all
 
 
-"#]]);
+"#]]
+    );
     let unknown = refused(&project, &["cargo stario watch --host no-such-host.invalid --port 0"]);
     // Each system has its own words for it.
     assert!(unknown.contains("could not listen on no-such-host.invalid:0: "), "{unknown}");
@@ -762,7 +801,9 @@ fn a_port_that_is_taken_is_said_with_its_holder() {
     .map(|line| refused(&project, &[line]))
     .collect();
     let shown = shown.replace(&port, "[PORT]").replace(&name, "[NAME]");
-    assert_data_eq!(shown, str![[r#"
+    assert_data_eq!(
+        shown,
+        str![[r#"
 $ cargo stario watch --port [PORT] --listen direct
 error: 127.0.0.1:[PORT] is taken by `[NAME]` (process [PID])
   help: `--port 0` picks a free port, `--port NUMBER` another one
@@ -780,7 +821,8 @@ error: 127.0.0.1:[PORT] is taken by `[NAME]` (process [PID])
   help: `--port 0` picks a free port, `--port NUMBER` another one
 
 
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -794,7 +836,9 @@ fn a_unix_socket_that_is_in_the_way() {
         "cargo stario serve --unix-socket living.sock",
         "cargo stario watch --unix-socket run/app.sock",
     ];
-    assert_data_eq!(refused(&project, &lines), str![[r#"
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
 $ cargo stario watch --unix-socket notes.txt
 error: `[ROOT]/notes.txt` is there already and is no socket
   help: `--unix-socket` takes a path where nothing is
@@ -812,7 +856,8 @@ error: could not listen on `[ROOT]/run/app.sock`: No such file or directory (os 
   help: make its folder: `mkdir -p [ROOT]/run`
 
 
-"#]]);
+"#]]
+    );
     assert!(project.path("living.sock").exists(), "it is still that server's");
     drop(living);
 }
@@ -861,11 +906,13 @@ fn a_port_that_is_taken_while_it_runs_is_said_with_its_holder() {
     let _taken = TcpListener::bind(address).unwrap();
 
     project.edit("src/main.rs", "\"one\"", "\"two\"");
-    let notice = run.wait_until("the notice", |it| it["code"] == "port-taken");
+    let notice = run.wait_until("the notice", |it| it["code"] == "port-held");
     let text = notice["text"].as_str().unwrap();
     assert!(text.contains(&format!("port {} is taken by", address.port())), "{text}");
     assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
-    run.wait_for_stderr("help: stop that, or give this server another one: `--port 0` picks it");
+    run.wait_for_stderr(
+        "help: if the server wants that port, stop the process or use another port",
+    );
 }
 
 #[test]

@@ -51,6 +51,7 @@ impl Bench {
                 bootstrap: None,
                 dev: false,
             },
+            ports: Vec::new(),
         };
         Self { workbench, command }
     }

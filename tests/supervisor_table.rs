@@ -319,6 +319,20 @@ fn cargos_own_writing_of_the_lock_file_is_no_change() {
 }
 
 #[test]
+fn the_lock_file_that_asking_for_the_workspace_writes_cancels_nothing() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("Cargo.toml");
+    desk.change("Cargo.lock");
+    assert_eq!(desk.did(), ["build 2 resolve [Cargo.toml]"]);
+    // From here on cargo may have read it, and it was somebody else.
+    desk.step(Event::Build(Generation(2), BuildEvent::Spawned { pid: 7 }));
+    desk.change("Cargo.lock");
+    assert_eq!(desk.did(), ["cancel 2"]);
+    desk.build(2, BuildOutcome::Cancelled);
+    assert_eq!(desk.did(), ["build 3 resolve [Cargo.lock,Cargo.toml]"]);
+}
+
+#[test]
 fn manifests_are_read_again_until_that_worked() {
     let mut desk = Desk::serving(Socket::Direct);
     desk.change("Cargo.toml");

@@ -101,6 +101,7 @@ async fn serve_becomes_the_server() {
                 bootstrap: None,
                 dev: false,
             },
+            ports: Vec::new(),
         };
         let failure = serve(workbench.groups, command, Some(listener)).await.unwrap_err();
         panic!("{failure}");

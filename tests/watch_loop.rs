@@ -253,3 +253,28 @@ fn a_server_that_writes_a_watched_file_at_its_start_does_not_loop() {
     run.settle(Duration::from_secs(3));
     assert!(run.count("server-spawned") < 40, "{}", run.story());
 }
+
+#[test]
+fn who_holds_the_port_that_a_server_wanted_is_named() {
+    let project = Project::server("one");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    // The next one cannot bind: it is in the way of itself.
+    let listening = "TcpListener::bind(format!(\"127.0.0.1:{port}\"))";
+    project.edit(
+        "src/main.rs",
+        "let listener =",
+        &format!("let _first = std::net::{listening};\n    let listener ="),
+    );
+    run.wait_until("an exit by itself", |event| {
+        event["event"] == "server-exited" && event["asked"] == false
+    });
+    // Now somebody else is.
+    let other = std::net::TcpListener::bind(address).expect("nobody is there now");
+    project.edit("src/main.rs", "fn main", "// Once more.\nfn main");
+    let notice = run.wait_for("notice");
+    assert_eq!(notice["code"], "port-held");
+    let text = notice["text"].as_str().expect("text");
+    assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
+    drop(other);
+}

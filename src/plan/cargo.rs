@@ -1,6 +1,6 @@
 //! Runs `cargo metadata`, and reads what it says when it fails.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -33,6 +33,7 @@ pub(super) async fn metadata(
     groups: Option<&Groups>,
 ) -> Result<Metadata, Failure> {
     let options = &source.command.shared().cargo;
+    let quiet = options.quiet;
     let mut metadata = MetadataCommand::new();
     metadata.cargo_path(cargo).current_dir(&source.current_dir);
     let mut command = metadata.cargo_command();
@@ -48,7 +49,7 @@ pub(super) async fn metadata(
     if let Some(target_dir) = &options.target_dir {
         command.env("CARGO_TARGET_DIR", source.current_dir.join(target_dir));
     }
-    let output = run(command, cargo, groups).await?;
+    let output = run(command, cargo, groups, quiet).await?;
     if output.exit != Exit::Code(0) {
         return Err(failure(&String::from_utf8_lossy(&output.stderr), &output, options));
     }
@@ -67,10 +68,11 @@ async fn platform(
     if let Some(target) = &source.command.shared().cargo.target {
         return Ok(Some(target.clone()));
     }
+    let quiet = source.command.shared().cargo.quiet;
     let mut command = Command::new(cargo);
     command.arg("-vV").current_dir(&source.current_dir);
     prepare(&mut command, source);
-    let output = run(command, cargo, groups).await?;
+    let output = run(command, cargo, groups, quiet).await?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().find_map(|line| line.strip_prefix("host: ")).map(|host| host.trim().to_owned()))
 }
@@ -79,9 +81,14 @@ fn prepare(command: &mut Command, source: &Source) {
     command.env_clear().envs(source.env.iter());
 }
 
-async fn run(command: Command, cargo: &Path, groups: Option<&Groups>) -> Result<Output, Failure> {
+async fn run(
+    command: Command,
+    cargo: &Path,
+    groups: Option<&Groups>,
+    quiet: bool,
+) -> Result<Output, Failure> {
     let output = match groups {
-        Some(groups) => groups.output(program(&command)).await,
+        Some(groups) => groups.output(program(&command), |line| pass_on(line, quiet)).await,
         None => alone(command).await,
     };
     output.map_err(|error| {
@@ -96,6 +103,21 @@ async fn run(command: Command, cargo: &Path, groups: Option<&Groups>) -> Result<
             failure
         }
     })
+}
+
+/// Cargo may have to wait or to download, and says so. What went wrong is said at the end.
+fn pass_on(line: &[u8], quiet: bool) {
+    if !quiet && is_status(line) {
+        // Nobody has to read it.
+        let _ = io::stderr().write_all(line);
+    }
+}
+
+/// Cargo's status lines have a word in the first twelve columns, to the right.
+fn is_status(line: &[u8]) -> bool {
+    let Some((word, [b' ', ..])) = line.split_at_checked(12) else { return false };
+    let word = word.trim_ascii_start();
+    word.first().is_some_and(u8::is_ascii_uppercase) && word.iter().all(u8::is_ascii_alphabetic)
 }
 
 fn failure(stderr: &str, output: &Output, options: &CargoOptions) -> Failure {
@@ -158,7 +180,18 @@ fn mistake(stderr: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::mistake;
+    use super::{is_status, mistake};
+
+    #[test]
+    fn a_status_is_told_from_other_words() {
+        assert!(is_status(b"    Updating crates.io index\n"));
+        assert!(is_status(b" Downloading crates ...\n"));
+        assert!(is_status(b"    Blocking waiting for file lock on package cache\n"));
+        assert!(!is_status(b"error: could not find `Cargo.toml`\n"));
+        assert!(!is_status(b"       |\n"));
+        assert!(!is_status(b"warning: unused key\n"));
+        assert!(!is_status(b"\n"));
+    }
 
     #[test]
     fn what_is_no_error_is_left_out() {

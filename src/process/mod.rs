@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::event::Exit;
 
@@ -32,7 +32,7 @@ pub use descriptor::inherited;
 #[cfg(unix)]
 pub use unix::{Group, Groups, exec_command, exit_of};
 #[cfg(windows)]
-pub use windows::{Group, Groups, exit_of};
+pub use windows::{Group, Groups, exit_of, inherited};
 
 /// A program to run in a group of its own. Its stdin is empty.
 #[derive(Debug)]
@@ -83,21 +83,31 @@ pub struct Output {
 }
 
 impl Groups {
-    /// Runs a program to its end. Dropping the future kills it and all that it started.
-    pub async fn output(&self, program: Program) -> io::Result<Output> {
+    /// Runs a program to its end, and hands each line of its stderr on as it comes. Dropping the
+    /// future kills the program and all that it started.
+    pub async fn output(&self, program: Program, heard: impl FnMut(&[u8])) -> io::Result<Output> {
         let mut group = self.spawn(program).await?;
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (out, err) = (group.take_stdout(), group.take_stderr());
-        tokio::try_join!(drain(out, &mut stdout), drain(err, &mut stderr))?;
+        let (stdout, stderr) = tokio::try_join!(drain(out, |_| {}), drain(err, heard))?;
         Ok(Output { exit: group.wait().await, stdout, stderr })
     }
 }
 
-async fn drain(from: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) -> io::Result<()> {
-    if let Some(mut from) = from {
-        from.read_to_end(into).await?;
+/// Everything that comes, to its end, each line handed on.
+async fn drain(
+    from: Option<impl AsyncRead + Unpin>,
+    mut heard: impl FnMut(&[u8]),
+) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    let Some(from) = from else { return Ok(all) };
+    let mut from = BufReader::new(from);
+    loop {
+        let start = all.len();
+        if from.read_until(b'\n', &mut all).await? == 0 {
+            return Ok(all);
+        }
+        heard(&all[start..]);
     }
-    Ok(())
 }
 
 /// A socket that a program inherits as systemd's protocol has it: as descriptor 3, announced by

@@ -1,6 +1,7 @@
 //! Job objects on Windows: closing the last handle to a job kills what is in it, also when the tool
 //! is killed.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -104,6 +105,14 @@ impl Group {
         let _ = self.child.wait().await;
         exit
     }
+}
+
+/// There are no descriptors to name by their number.
+///
+/// # Errors
+/// Always.
+pub fn inherited(_number: i32) -> io::Result<File> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "Windows has no numbered descriptors"))
 }
 
 /// How a process ended.

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::signal;
+use crate::error::Failure;
 use crate::event::{Diagnostic, Endpoint, Exit, Generation, Handover, Level, Notice, Report};
 
 /// Writes reports as JSON lines.
@@ -178,6 +179,9 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
         }
         Report::Keys => return None,
         Report::Stopping { signal } => ("stopping", json!({ "signal": signal.map(signal::own) })),
+        Report::Failed(Failure { message, help, .. }) => {
+            ("error", json!({ "message": message, "help": help }))
+        }
         Report::Exit { code } => ("exit", json!({ "code": code })),
     })
 }

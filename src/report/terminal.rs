@@ -177,6 +177,7 @@ impl Terminal {
                 };
                 self.status(Tone::Good, "Stopping", &text);
             }
+            Report::Failed(failure) => self.failure(failure),
             Report::Exit { .. } => {}
         }
     }

@@ -89,10 +89,13 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
         Mode::Serve => serve::serve(start, &mut reporter).await,
     };
     groups.stop();
-    // The last line, whatever it was that ended the tool.
-    let code = ended.as_ref().map_or_else(|failure| failure.code, |code| *code);
+    let code = ended.unwrap_or_else(|failure| {
+        let code = failure.code;
+        reporter.report(&Report::Failed(failure));
+        code
+    });
     reporter.report(&Report::Exit { code });
-    ended
+    Ok(code)
 }
 
 /// Waits for a signal; says with which exit code it ends the tool.

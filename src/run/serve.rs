@@ -1,7 +1,6 @@
 //! `serve`: builds once and becomes the server.
 
 use std::sync::Arc;
-
 use std::time::{Duration, Instant};
 
 use super::watch::{Address, server_command};
@@ -50,18 +49,12 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
                 (_, Some(signal)) => return Ok(exit_code(signal)),
                 (BuildOutcome::Succeeded(artifact), None) => break artifact,
                 (BuildOutcome::Broken { message, help }, None) => {
-                    let words = (Some(message.clone()), help.clone());
-                    reporter.report_to_scripts(&build_failed(began.elapsed(), None, words));
+                    reporter.report_to_scripts(&build_failed(began, None));
                     return Err(Failure { message, help, code: BUILD_FAILED });
                 }
                 // Cargo has said why.
                 (BuildOutcome::Failed(exit), None) => {
-                    let elapsed = began.elapsed();
-                    reporter.report_to_scripts(&build_failed(
-                        elapsed,
-                        Some(exit),
-                        Default::default(),
-                    ));
+                    reporter.report_to_scripts(&build_failed(began, Some(exit)));
                     return Ok(BUILD_FAILED);
                 }
                 (BuildOutcome::Cancelled, None) => return Ok(BUILD_FAILED),
@@ -93,11 +86,14 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     Ok(server::exit_code(exit))
 }
 
-/// For scripts: people have cargo's words.
-fn build_failed(
-    elapsed: Duration,
-    exit: Option<Exit>,
-    (message, help): (Option<String>, Vec<String>),
-) -> Report {
-    Report::BuildFailed { generation: ONLY, elapsed, exit, message, help, serving: None }
+/// For scripts: people have cargo's words, or the failure's.
+fn build_failed(began: Instant, exit: Option<Exit>) -> Report {
+    Report::BuildFailed {
+        generation: ONLY,
+        elapsed: began.elapsed(),
+        exit,
+        message: None,
+        help: Vec::new(),
+        serving: None,
+    }
 }

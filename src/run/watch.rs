@@ -14,14 +14,13 @@ use crate::build::{BuildHandle, Builder};
 use crate::config::{Config, Listen};
 use crate::error::Failure;
 use crate::event::{
-    Action, Artifact, BuildEvent, BuildOrder, Event, Exit, Generation, Handover, Level, Notice,
-    Report, ServerEvent,
+    Action, Artifact, BuildEvent, BuildOrder, Endpoint, Event, Generation, Handover, Report,
+    ServerEvent,
 };
 use crate::keys;
 use crate::plan::Plan;
 use crate::process::Groups;
 use crate::report::Reporter;
-use crate::server::listening::{self, Holder};
 use crate::server::{self, Listener, ServerCommand, ServerHandle, Told, socket};
 use crate::supervisor::{Settings, Socket, State};
 use crate::watch::{self, Options, Watch};
@@ -49,7 +48,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         sender,
         build: None,
         servers: HashMap::new(),
-        listened: None,
+        ports: Vec::new(),
     };
     let mut actions = state.begin(Instant::now());
     loop {
@@ -62,7 +61,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
             Some(event) = events.recv() => event,
             () = until(state.deadline()) => Event::Tick,
         };
-        effects.notice(&event);
+        effects.take_note(&event);
         actions = state.step(event, Instant::now());
     }
 }
@@ -163,8 +162,8 @@ struct Effects<'a, 'b> {
     builder: Builder,
     build: Option<BuildHandle>,
     servers: HashMap<Generation, ServerHandle>,
-    /// The last server that was seen to listen for itself.
-    listened: Option<Generation>,
+    /// Where the last server listened that did.
+    ports: Vec<u16>,
 }
 
 impl Effects<'_, '_> {
@@ -189,48 +188,19 @@ impl Effects<'_, '_> {
         None
     }
 
-    /// Lets go of what an event says is over.
-    fn notice(&mut self, event: &Event) {
+    /// Lets go of what an event says is over, and keeps what the next server is to know.
+    fn take_note(&mut self, event: &Event) {
         match event {
             Event::Build(_, BuildEvent::Finished(_)) => self.build = None,
             Event::Server(
                 generation,
                 ServerEvent::Exited(_) | ServerEvent::SpawnFailed { .. } | ServerEvent::Superseded,
             ) => drop(self.servers.remove(generation)),
-            _ => {}
-        }
-        match event {
-            Event::Server(generation, ServerEvent::Listening(_)) => {
-                self.listened = Some(*generation);
-            }
-            Event::Server(generation, ServerEvent::Exited(Exit::Code(code)))
-                if *code != 0 && self.listened != Some(*generation) =>
-            {
-                self.look_who_holds_the_port();
+            Event::Server(_, ServerEvent::Listening(endpoints)) => {
+                self.ports = endpoints.iter().filter_map(Endpoint::port).collect();
             }
             _ => {}
         }
-    }
-
-    /// A server that fails before it listens has often found its address taken: it says only that.
-    fn look_who_holds_the_port(&self) {
-        let port = self.address.port;
-        if self.address.listener.is_some() || self.project.plan().config.unix_socket.is_some() {
-            return;
-        }
-        let sender = self.sender.clone();
-        tokio::task::spawn_blocking(move || {
-            let Some(Holder { pid, name }) = listening::holder(port) else { return };
-            // Nobody listens: the tool is ending.
-            let _ = sender.send(Event::Notice(Notice {
-                level: Level::Warning,
-                code: "port-taken",
-                text: format!("port {port} is taken by `{name}` (process {pid})"),
-                help: Some(
-                    "stop that, or give this server another one: `--port 0` picks it".into(),
-                ),
-            }));
-        });
     }
 
     fn build(&mut self, order: BuildOrder) {
@@ -268,7 +238,10 @@ impl Effects<'_, '_> {
             Handover::Direct => None,
             Handover::Inherit => self.address.listener.as_ref(),
         };
-        let command = server_command(&self.project, &self.address, artifact, true);
+        let command = ServerCommand {
+            ports: self.ports.clone(),
+            ..server_command(&self.project, &self.address, artifact, true)
+        };
         let server =
             server::spawn(&self.groups, generation, &command, listener, self.sender.clone());
         self.servers.insert(generation, server);
@@ -296,5 +269,6 @@ pub(super) fn server_command(
             bootstrap: plan.entry.function.clone(),
             dev,
         },
+        ports: Vec::new(),
     }
 }

@@ -98,14 +98,14 @@ impl CargoRun {
         })
     }
 
-    /// What is executed, with the user's arguments: the executable, or the runner with it.
-    pub fn line(&self, artifact: &Artifact, arguments: &[OsString]) -> (PathBuf, Vec<OsString>) {
-        let executable = artifact.executable.clone();
+    /// What is started, with the user's arguments: the executable, or the runner with it.
+    pub fn line(&self, executable: PathBuf, arguments: &[OsString]) -> (PathBuf, Vec<OsString>) {
+        let arguments = arguments.iter().cloned();
         match self.runner.split_first() {
-            None => (executable, arguments.to_vec()),
-            Some((runner, before)) => {
-                let words = before.iter().cloned().chain([executable.into_os_string()]);
-                (runner.into(), words.chain(arguments.iter().cloned()).collect())
+            None => (executable, arguments.collect()),
+            Some((runner, its_own)) => {
+                let behind = its_own.iter().cloned().chain([executable.into()]).chain(arguments);
+                (runner.into(), behind.collect())
             }
         }
     }

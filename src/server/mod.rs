@@ -5,21 +5,31 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
 use crate::build::stamp;
-use crate::event::{Artifact, Event, Exit, Generation, ServerEvent};
+use crate::event::{Artifact, Event, Exit, Generation, Level, Notice, ServerEvent};
 use crate::process::{Group, Groups, Program, Stream};
 
 mod cargo_run;
 pub mod listening;
 mod serve;
 pub mod socket;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 pub use cargo_run::{CargoQuery, CargoRun};
 pub use serve::serve;
 pub use socket::Listener;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -34,6 +44,8 @@ pub struct ServerCommand {
     pub current_dir: PathBuf,
     /// What we tell it.
     pub told: Told,
+    /// Ports that it is likely to want: where the servers before it listened.
+    pub ports: Vec<u16>,
 }
 
 /// What the server is told in its environment.
@@ -56,7 +68,8 @@ pub struct Told {
 impl ServerCommand {
     /// The program to start, with a copy of the listener where one is handed over.
     fn program(&self, listener: Option<&Listener>) -> std::io::Result<Program> {
-        let (executable, arguments) = self.cargo_run.line(&self.artifact, &self.arguments);
+        let (executable, arguments) =
+            self.cargo_run.line(system::runnable(&self.artifact)?, &self.arguments);
         let mut environment = self.cargo_run.environment(&self.artifact);
         let told = &self.told;
         if told.dev {
@@ -106,6 +119,7 @@ pub fn spawn(
         artifact: command.artifact.clone(),
         groups: groups.clone(),
         offered: listener.cloned(),
+        wants: command.ports.iter().copied().chain([command.told.port]).collect(),
         say: Say { generation, events },
     };
     // Here, so that the caller may close the listener as soon as this has returned.
@@ -160,6 +174,7 @@ struct Server {
     artifact: Artifact,
     groups: Groups,
     offered: Option<Arc<Listener>>,
+    wants: Vec<u16>,
     say: Say,
 }
 
@@ -190,37 +205,68 @@ impl Server {
             return self.say.say(ServerEvent::Superseded);
         }
         self.say.say(ServerEvent::Spawned { pid: group.pid() });
-        let exit = self.attend(group, orders).await;
+        let direct = self.offered.is_none();
+        let (exit, served) = self.attend(group, orders).await;
         self.say.say(ServerEvent::Exited(exit));
+        if direct && !served && matches!(exit, Exit::Code(code) if code != 0) {
+            self.name_holder().await;
+        }
     }
 
-    /// Until the end of the server and its group.
+    /// A server failed before it listened anywhere. If somebody else listens where it may have
+    /// wanted to, that is worth knowing.
+    async fn name_holder(self) {
+        let wants = self.wants;
+        let holder = tokio::task::spawn_blocking(move || {
+            wants.into_iter().find_map(|port| Some((port, listening::holder(port)?)))
+        });
+        let Ok(Some((port, holder))) = holder.await else { return };
+        let notice = Notice {
+            level: Level::Warning,
+            code: "port-held",
+            text: format!("port {port} is taken by `{}` (process {})", holder.name, holder.pid),
+            help: Some(
+                "if the server wants that port, stop the process or use another port".into(),
+            ),
+        };
+        // Nobody listens: the tool is ending.
+        let _ = self.say.events.send(Event::Notice(notice));
+    }
+
+    /// Until the end of the server and its group. Second: whether it listened somewhere, or was asked
+    /// to stop before it did.
     async fn attend(
         &mut self,
         mut group: Group,
         mut orders: mpsc::UnboundedReceiver<Order>,
-    ) -> Exit {
-        let offered = self.offered.take();
-        let looking = listening::watch(group.pid(), offered, |endpoints| {
+    ) -> (Exit, bool) {
+        let served = AtomicBool::new(false);
+        let looking = listening::watch(group.pid(), self.offered.take(), |endpoints| {
+            served.store(true, Ordering::Relaxed);
             self.say.say(ServerEvent::Listening(endpoints));
         });
-        let mut looking = std::pin::pin!(looking);
-        let mut looked = false;
-        loop {
-            tokio::select! {
-                _ = group.leader() => break,
-                order = orders.recv() => match order {
-                    Some(Order::Terminate) => group.terminate(),
-                    Some(Order::Kill) => group.kill(),
-                    None => {
-                        group.kill();
-                        break;
+        {
+            let mut looking = std::pin::pin!(looking);
+            let mut looked = false;
+            loop {
+                tokio::select! {
+                    _ = group.leader() => break,
+                    order = orders.recv() => {
+                        let Some(order) = order else {
+                            group.kill();
+                            break;
+                        };
+                        served.store(true, Ordering::Relaxed);
+                        match order {
+                            Order::Terminate => group.terminate(),
+                            Order::Kill => group.kill(),
+                        }
                     }
-                },
-                () = &mut looking, if !looked => looked = true,
+                    () = &mut looking, if !looked => looked = true,
+                }
             }
         }
-        group.wait().await
+        (group.wait().await, served.load(Ordering::Relaxed))
     }
 
     /// Whether the executable is still the one that was built: the next build may have replaced it.

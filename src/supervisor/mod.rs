@@ -60,8 +60,9 @@ pub enum Socket {
 enum Make {
     /// Nothing.
     Idle,
-    /// A build runs and answers `work`. `kept`: changes no longer cancel it.
-    Building { generation: Generation, since: Instant, work: Work, kept: bool },
+    /// A build runs and answers `work`. `asking`: cargo is still asked for the workspace, and reads
+    /// the lock file once more when that is done. `kept`: changes no longer cancel it.
+    Building { generation: Generation, since: Instant, work: Work, asking: bool, kept: bool },
     /// A build was cancelled, and its end is awaited.
     Cancelling { generation: Generation, since: Instant },
     /// A round is held back until then, to see who writes. See [`loops`].
@@ -181,12 +182,14 @@ impl State {
 
     /// Whether a change is one: during a build every write counts, else the content decides.
     fn counts(&self, change: &Change, now: Instant) -> bool {
+        if change.kind == ChangeKind::Lock {
+            // Cargo writes the lock file itself when it is asked after a change of a manifest, and
+            // while it builds; the compiler never reads it.
+            let asking = matches!(self.make, Make::Building { asking: true, .. });
+            return change.content == Content::New && !asking;
+        }
         if change.content == Content::New {
             return true;
-        }
-        // Cargo writes the lock file itself while it builds, and the compiler never reads it.
-        if change.kind == ChangeKind::Lock {
-            return false;
         }
         match self.make {
             Make::Building { .. } | Make::Cancelling { .. } => true,
@@ -288,7 +291,8 @@ impl State {
             resolve: work.resolve,
             changed: work.changed.iter().cloned().collect(),
         }));
-        self.make = Make::Building { generation: self.last, since: now, work, kept: false };
+        let asking = work.resolve;
+        self.make = Make::Building { generation: self.last, since: now, work, asking, kept: false };
     }
 
     /// Ends the build; what it was to answer is pending again.
@@ -330,6 +334,9 @@ impl State {
             }
             BuildEvent::Resolved { changed: false } => {}
             BuildEvent::Spawned { pid } => {
+                if let Make::Building { asking, .. } = &mut self.make {
+                    *asking = false;
+                }
                 actions.push(Action::Report(Report::BuildSpawned { generation, pid }));
             }
             BuildEvent::Diagnostic(diagnostic) => {
@@ -543,7 +550,7 @@ impl State {
         if let Some(expected) = named_port
             && expected != 0
             && first
-            && !endpoints.iter().any(|endpoint| has_port(endpoint, expected))
+            && !endpoints.iter().any(|endpoint| endpoint.port() == Some(expected))
         {
             actions.push(Action::Report(Report::ServerElsewhere {
                 generation,
@@ -655,8 +662,4 @@ impl State {
             actions.push(Action::Exit(code));
         }
     }
-}
-
-fn has_port(endpoint: &Endpoint, port: u16) -> bool {
-    matches!(endpoint, Endpoint::Tcp(address) if address.port() == port)
 }

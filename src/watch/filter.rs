@@ -21,15 +21,13 @@
 //!   glob starts inside of them.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-use ignore::IncrementalIgnore;
 
 use super::exclude::Exclusions;
 use super::names;
 use super::rules;
-use super::spec::{Form, Glob, resolve, resolve_place};
+use super::spec::{Form, resolve, resolve_place};
+use super::tree::{Scope, Tree};
 use super::{Spec, WatchSet};
 
 /// Whether a path counts.
@@ -79,25 +77,6 @@ pub struct Filter {
     ways: HashSet<PathBuf>,
     /// What was named and can never be watched.
     refused: Vec<PathBuf>,
-}
-
-/// A folder that is watched with what is below it.
-#[derive(Debug)]
-pub(super) struct Tree {
-    /// In the form that the user gave.
-    pub(super) given: PathBuf,
-    /// Without symbolic links.
-    pub(super) real: PathBuf,
-    scope: Scope,
-    /// `None`: no ignore file counts.
-    rules: Option<IncrementalIgnore>,
-}
-
-/// What counts in a tree.
-#[derive(Debug)]
-enum Scope {
-    All,
-    Glob(Glob),
 }
 
 #[derive(Clone, Debug)]
@@ -318,12 +297,8 @@ impl Filter {
             self.refused.push(given.to_path_buf());
             return;
         }
-        let mut rules = gitignore.then(|| rules::matcher(&real));
         let named_outright = base.is_some_and(|base| !base.starts_with(given));
-        if named_outright && rules.as_mut().is_some_and(ignores_everything) {
-            rules = None;
-        }
-        self.trees.push(Tree { given: given.into(), real, scope, rules });
+        self.trees.push(Tree::new(given.to_path_buf(), real, scope, gitignore, named_outright));
     }
 
     /// Leaves out trees that another one has anyway: the members of a workspace.
@@ -340,7 +315,7 @@ impl Filter {
     fn note_surroundings(&mut self, gitignore: bool) {
         for tree in &self.trees {
             self.stems.extend(tree.real.ancestors().map(Path::to_path_buf));
-            if tree.rules.is_some() {
+            if tree.has_rules() {
                 self.rule_files.extend(rules::files_above(&tree.real));
             }
         }
@@ -350,91 +325,5 @@ impl Filter {
         if gitignore {
             self.rule_files.extend(rules::global_file());
         }
-    }
-}
-
-/// Whether rules ignore whatever is put into their root.
-fn ignores_everything(rules: &mut IncrementalIgnore) -> bool {
-    // A name that no pattern means by itself.
-    rules.matched("stario-4fd1c0a9", false).is_ignore()
-}
-
-impl Tree {
-    /// Without symbolic links, and as the user gave it.
-    pub(super) fn names(&self) -> (PathBuf, PathBuf) {
-        (self.real.clone(), self.given.clone())
-    }
-
-    /// `path` relative to the tree, if it lies in it.
-    fn below<'a>(&self, path: &'a Path) -> Option<&'a Path> {
-        path.strip_prefix(&self.real).or_else(|_| path.strip_prefix(&self.given)).ok()
-    }
-
-    /// Whether what counts in `other` counts here too, and under the same name.
-    fn has_all_of(&mut self, other: &Self) -> bool {
-        let whole = matches!((&self.scope, &other.scope), (Scope::All, Scope::All));
-        if !whole || other.rules.is_none() && self.rules.is_some() {
-            return false;
-        }
-        let Ok(below) = other.real.strip_prefix(&self.real) else { return false };
-        self.judge(below, true).is_ok()
-            && (other.given == self.given || other.given == self.given.join(below))
-    }
-
-    fn judge(&mut self, below: &Path, is_dir: bool) -> Result<(), Reason> {
-        if below.iter().any(names::is_version_control) {
-            return Err(Reason::VersionControl);
-        }
-        let matched = match &self.scope {
-            Scope::All => false,
-            Scope::Glob(glob) => glob.covers(below, is_dir).ok_or(Reason::Outside)?,
-        };
-        if !is_dir {
-            judge_name(below.file_name().unwrap_or(OsStr::new("")), matched)?;
-        }
-        let Some(rules) = &mut self.rules else { return Ok(()) };
-        // A file that a glob names counts, but not in a folder that is ignored.
-        let (asked, is_dir) = match below.parent() {
-            Some(folder) if matched && !is_dir => (folder, true),
-            _ => (below, is_dir),
-        };
-        if rules.matched(asked, is_dir).is_ignore() { Err(Reason::IgnoreFile) } else { Ok(()) }
-    }
-}
-
-/// What a file's name alone says. `named`: a glob named it.
-fn judge_name(name: &OsStr, named: bool) -> Result<(), Reason> {
-    if names::is_temporary(name) {
-        Err(Reason::Temporary)
-    } else if names::is_ignore_file(name) && !named {
-        Err(Reason::IgnoreFile)
-    } else if names::is_database(name) && !named {
-        Err(Reason::Database)
-    } else {
-        Ok(())
-    }
-}
-
-impl Glob {
-    /// Whether `below` is to be looked at: `None` if not, else whether the glob names it outright.
-    fn covers(&self, below: &Path, is_dir: bool) -> Option<bool> {
-        if self.folders_only {
-            let inside = self.has(below, is_dir);
-            // A folder on the way to one that might match is entered.
-            return (inside || is_dir).then_some(false);
-        }
-        if is_dir {
-            return self.depth.is_none_or(|depth| below.iter().count() < depth).then_some(false);
-        }
-        self.matcher.is_match(below).then_some(self.names)
-    }
-
-    /// Whether `below` is matched, or a folder that it lies in.
-    pub(super) fn has(&self, below: &Path, is_dir: bool) -> bool {
-        below
-            .ancestors()
-            .take_while(|it| !it.as_os_str().is_empty())
-            .enumerate()
-            .any(|(up, it)| (up > 0 || is_dir || !self.folders_only) && self.matcher.is_match(it))
     }
 }

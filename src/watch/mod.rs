@@ -1,8 +1,8 @@
 //! Files become [`Event::Changed`].
 //!
-//! The [`Filter`] decides which paths count and touches nothing but ignore files; the [`ground`]
-//! knows what is watched right now and finds out what changed; the [`worker`] is the one thread
-//! that owns both and talks to the rest of the tool through [`Event`]s. [`source`] is the only
+//! The [`Filter`] decides which paths count and touches nothing but ignore files; the `ground`
+//! knows what is watched right now and finds out what changed; the `worker` is the one thread
+//! that owns both and talks to the rest of the tool through [`Event`]s. `source` is the only
 //! place that knows `notify`.
 
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ mod rules;
 mod snapshot;
 mod source;
 mod spec;
+mod tree;
 mod worker;
 
 #[cfg(target_os = "linux")]

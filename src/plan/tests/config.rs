@@ -59,11 +59,7 @@ error: `package.metadata.stario.port` in Cargo.toml must be an integer, not the 
     assert_data_eq!(
         package("port = 70000"),
         str![[r#"
-<<<<<<< HEAD
-error: invalid value `70000` for `package.metadata.stario.port` in Cargo.toml: a port is a number from 0 to 65535
-=======
 error: invalid value `70000` for `package.metadata.stario.port` in Cargo.toml: expected a port from 0 to 65535
->>>>>>> front
 
 "#]]
     );
@@ -84,22 +80,14 @@ error: `package.metadata.stario.grace` in Cargo.toml must be a number, not the s
     assert_data_eq!(
         package("grace = nan"),
         str![[r#"
-<<<<<<< HEAD
-error: `package.metadata.stario.grace` in Cargo.toml must be a number, not a number without a value
-=======
 error: `package.metadata.stario.grace` in Cargo.toml must be a number, not `nan` or `inf`
->>>>>>> front
 
 "#]]
     );
     assert_data_eq!(
         package("watch = [\"src\", 1]"),
         str![[r#"
-<<<<<<< HEAD
-error: `package.metadata.stario.watch` in Cargo.toml must be a string or a list of strings, not a list
-=======
 error: `package.metadata.stario.watch` in Cargo.toml must be a string or a list of strings, not a list with the integer 1
->>>>>>> front
 
 "#]]
     );

@@ -29,7 +29,7 @@ struct Scene {
     folder: TempDir,
     root: PathBuf,
     set: WatchSet,
-    poll: Option<Duration>,
+    options: Options,
 }
 
 /// A folder that is watched.
@@ -75,7 +75,8 @@ impl Scene {
         let root = folder.path().canonicalize().unwrap().join("root");
         fs::create_dir(&root).unwrap();
         let set = WatchSet { roots: vec![root.clone()], gitignore: true, ..WatchSet::default() };
-        Self { folder, root, set, poll: None }
+        let options = Options { debounce: Duration::from_millis(25), poll: None };
+        Self { folder, root, set, options }
     }
 
     /// With a file; its folders are made.
@@ -113,7 +114,13 @@ impl Scene {
     }
 
     fn polling(mut self) -> Self {
-        self.poll = Some(Duration::from_millis(20));
+        self.options.poll = Some(Duration::from_millis(20));
+        self
+    }
+
+    /// With a quiet time within which a busy machine does several things.
+    fn patient(mut self) -> Self {
+        self.options.debounce = Duration::from_secs(1);
         self
     }
 
@@ -125,7 +132,6 @@ impl Scene {
     where
         O: FnOnce(Duration, Sender<Message>) -> notify::Result<Box<dyn Placer>> + Send + 'static,
     {
-        let options = Options { debounce: Duration::from_millis(25), poll: self.poll };
         let (events, inbox) = unbounded_channel();
         let placed = Placed::default();
         let recorded = Arc::clone(&placed);
@@ -133,7 +139,7 @@ impl Scene {
             let inner = open(debounce, sender)?;
             Ok(Box::new(Recorder { inner, placed: recorded }) as Box<dyn Placer>)
         };
-        let watch = start_with(self.set.clone(), options, events, open).unwrap();
+        let watch = start_with(self.set.clone(), self.options, events, open).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         Watched {
             _folder: self.folder,
@@ -173,7 +179,8 @@ impl Watched {
     /// The next event, which has to come.
     fn event(&mut self) -> Option<Event> {
         let next = async { tokio::time::timeout(PATIENCE, self.inbox.recv()).await };
-        self.runtime.block_on(next).expect("something should have been said")
+        let notices = &self.notices;
+        self.runtime.block_on(next).unwrap_or_else(|_| panic!("nothing more is said; {notices:?}"))
     }
 
     /// The next changes of anything but marks.
@@ -225,6 +232,8 @@ impl Watched {
         let mut heard = Vec::new();
         let mut missing = expected.clone();
         while !missing.is_empty() {
+            // Shown when the test fails.
+            eprintln!("waiting for {missing:?}");
             for change in self.changes() {
                 assert!(expected.contains(&change.path), "{change:?} besides {paths:?}");
                 missing.remove(&change.path);
@@ -267,7 +276,14 @@ impl Watched {
         below.map(|path| path.to_string_lossy().into_owned()).collect()
     }
 
-    /// Puts another set in force, and waits until it is.
+    /// Waits until so many roots are watched. Nothing else may be heard of meanwhile.
+    fn until_roots(&mut self, count: usize, at: &str) {
+        while self.watch().summary().roots.len() != count {
+            self.hears_at(&[], at);
+        }
+    }
+
+    /// Puts another set in force.
     fn update(&mut self, change: impl FnOnce(&mut WatchSet, &Path)) {
         change(&mut self.set, &self.root);
         self.watch().update(self.set.clone());

@@ -3,20 +3,23 @@
 //! Every folder is watched first and read then, so that what is made in between shows up in one of
 //! the two. The [`worker`](super::worker) says when to look where, and takes the [`Findings`].
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ffi::OsString;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::classify::classify;
-use super::filter::{Filter, Tree};
-use super::names;
+use super::filter::Filter;
 use super::places::{Places, Refusal};
-use super::snapshot::{Entry, Files, Snapshot, Stamp, is_ordinary};
+use super::snapshot::{Entry, Snapshot, Stamp, is_ordinary};
 use super::source::Placer;
+use super::tree::Tree;
 use super::{Summary, WatchSet, platform};
 use crate::event::ChangeKind;
+
+mod walk;
+
+use walk::Walk;
 
 /// A change, before its content has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,21 +52,6 @@ pub(super) struct Findings {
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
     /// The system places no more watches.
     pub(super) exhausted: Option<notify::Error>,
-}
-
-/// What a walk does with what it does not know yet.
-#[derive(Debug)]
-enum Walk {
-    /// It has always been there.
-    Adopt,
-    /// It has been there if this older filter left it out. Else it is new, its own event is on its
-    /// way, and it is left to that.
-    AdoptNew(Box<Filter>),
-    /// It is a change, and so is what differs.
-    Compare {
-        /// Also in folders below that are known.
-        deep: bool,
-    },
 }
 
 /// What is watched right now.
@@ -279,7 +267,12 @@ impl Ground {
                 held.extend(self.hold(&tree, findings));
             }
             if near && tree.is_dir() {
-                self.walk(&tree, walk, findings);
+                // What was waited for and is there now is new, whoever saw it first.
+                if !self.snapshot.has_folder(&tree) && walk.leaves(&tree, true) {
+                    self.walk(&tree, &mut Walk::Compare { deep: true }, findings);
+                } else {
+                    self.walk(&tree, walk, findings);
+                }
             } else if near && self.snapshot.has_folder(&tree) {
                 self.lose_folder(&tree, findings);
             }
@@ -334,66 +327,22 @@ impl Ground {
     }
 
     /// A file that was named by itself.
-    fn look_at_file(&mut self, file: &Path, walk: &Walk, findings: &mut Findings) {
+    fn look_at_file(&mut self, file: &Path, walk: &mut Walk, findings: &mut Findings) {
         let now = file.symlink_metadata().ok().filter(|it| !it.is_dir());
         let now = now.map(|metadata| entry(file, &metadata));
         let before = self.snapshot.get(file);
-        match walk {
-            Walk::Adopt | Walk::AdoptNew(_) => {
-                if let (None, Some(now)) = (before, now) {
-                    self.snapshot.insert(file, now);
-                }
+        let compare = matches!(walk, Walk::Compare { .. });
+        match now {
+            // As with a tree: what was waited for and is there now is new.
+            Some(now) if before.is_none() && !compare && !walk.leaves(file, false) => {
+                self.snapshot.insert(file, now);
             }
-            Walk::Compare { .. } => match now {
-                Some(now) if before != Some(now) => self.touch_file(file, now, findings),
-                None => self.lose_file(file, findings),
-                Some(_) => {}
-            },
+            Some(now) if before.is_none() || compare && before != Some(now) => {
+                self.touch_file(file, now, findings);
+            }
+            None if compare => self.lose_file(file, findings),
+            _ => {}
         }
-    }
-
-    /// Walks a folder that counts, with those below it.
-    fn walk(&mut self, start: &Path, walk: &mut Walk, findings: &mut Findings) {
-        let mut seen = HashSet::new();
-        let mut ahead = vec![start.to_path_buf()];
-        while let Some(folder) = ahead.pop() {
-            let known = self.snapshot.has_folder(&folder);
-            if !known && walk.leaves(&folder, true) {
-                continue;
-            }
-            if findings.exhausted.is_none()
-                && let Err(refusal) = self.watch(&folder)
-            {
-                if let Refusal::Gone = refusal {
-                    continue;
-                }
-                self.refuse(&folder, refusal, findings);
-            }
-            let Some((folders, files)) = self.read(&folder, findings) else {
-                // Unreadable for now is not gone.
-                seen.extend(self.snapshot.folders_below(&folder));
-                continue;
-            };
-            self.take(&folder, files, walk, findings);
-            for below in folders {
-                if walk.enters(self.snapshot.has_folder(&below)) {
-                    ahead.push(below);
-                }
-            }
-            seen.insert(folder);
-        }
-        if let Walk::Compare { deep: true } = walk {
-            for folder in self.snapshot.folders_below(start) {
-                if !seen.contains(&folder) && self.snapshot.has_folder(&folder) {
-                    self.lose_folder(&folder, findings);
-                }
-            }
-        }
-    }
-
-    fn watch(&mut self, folder: &Path) -> Result<(), Refusal> {
-        let top = self.filter.trees().iter().any(|tree| tree.real == folder);
-        self.places.keep(folder, top)
     }
 
     fn refuse(&mut self, folder: &Path, refusal: Refusal, findings: &mut Findings) {
@@ -406,76 +355,6 @@ impl Ground {
             }
             Refusal::Exhausted(error) => {
                 findings.exhausted.get_or_insert(error);
-            }
-        }
-    }
-
-    /// What lies in a folder and counts. `None` when it cannot be read.
-    fn read(&mut self, folder: &Path, findings: &mut Findings) -> Option<(Vec<PathBuf>, Files)> {
-        let (mut folders, mut files) = (Vec::new(), HashMap::new());
-        let listing = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let listing = match listing {
-            Ok(listing) => listing,
-            Err(error) => {
-                if folder.exists() {
-                    self.refuse(folder, Refusal::Unreadable(error), findings);
-                    return None;
-                }
-                return Some((folders, files));
-            }
-        };
-        for item in listing {
-            let path = item.path();
-            // What goes away while it is looked at has an event of its own.
-            let Ok(file_type) = item.file_type() else { continue };
-            if file_type.is_dir() {
-                if self.filter.judge(&path, true).is_ok() {
-                    folders.push(path);
-                }
-            } else if let Some(entry) = self.read_file(&path, &item) {
-                files.insert(item.file_name(), entry);
-            }
-        }
-        Some((folders, files))
-    }
-
-    fn read_file(&mut self, path: &Path, item: &fs::DirEntry) -> Option<Entry> {
-        let counts = self.filter.judge(path, false).is_ok();
-        if !counts && !names::is_ignore_file(&item.file_name()) {
-            return None;
-        }
-        let entry = entry(path, &item.metadata().ok()?);
-        match entry {
-            Entry::File(stamp) if !counts => Some(Entry::Rules(stamp)),
-            other => Some(other),
-        }
-    }
-
-    /// Brings the snapshot of a folder up to date with what was read.
-    fn take(&mut self, folder: &Path, files: Files, walk: &mut Walk, findings: &mut Findings) {
-        if let Walk::Compare { .. } = walk {
-            let before = std::mem::replace(self.snapshot.folder(folder), files.clone());
-            self.compare(folder, &before, &files, findings);
-        } else {
-            let folder_files = self.snapshot.folder(folder);
-            for (name, entry) in files {
-                // What is known stays as it is: if it changed, its event is on its way.
-                if !folder_files.contains_key(&name) && !walk.leaves(&folder.join(&name), false) {
-                    folder_files.insert(name, entry);
-                }
-            }
-        }
-    }
-
-    fn compare(&mut self, folder: &Path, before: &Files, now: &Files, findings: &mut Findings) {
-        let changed = now.iter().filter(|(name, entry)| before.get(*name) != Some(entry));
-        let gone = before.iter().filter(|(name, _)| !now.contains_key(*name));
-        let all: Vec<(&OsString, &Entry)> = changed.chain(gone).collect();
-        for (name, entry) in all {
-            match entry {
-                Entry::File(_) => self.report(&folder.join(name), findings),
-                Entry::Rules(_) => findings.rules = true,
-                Entry::Special => {}
             }
         }
     }
@@ -503,27 +382,11 @@ impl Ground {
     }
 }
 
-impl Walk {
-    /// Whether what is not known is left to its own event.
-    fn leaves(&mut self, path: &Path, is_dir: bool) -> bool {
-        match self {
-            Self::AdoptNew(before) => before.judge(path, is_dir).is_ok(),
-            Self::Adopt | Self::Compare { .. } => false,
-        }
-    }
-
-    fn enters(&self, known: bool) -> bool {
-        !known || !matches!(self, Self::Compare { deep: false })
-    }
-}
-
 /// The file at `path`. A link counts as what it points to, so that polling sees that change.
 fn entry(path: &Path, metadata: &fs::Metadata) -> Entry {
     if !is_ordinary(metadata.file_type()) {
         return Entry::Special;
     }
-    match path.metadata() {
-        Ok(target) if target.is_file() => Entry::File(Stamp::of(&target)),
-        _ => Entry::File(Stamp::of(metadata)),
-    }
+    let target = if metadata.is_symlink() { path.metadata().ok() } else { None };
+    Entry::File(Stamp::of(target.as_ref().filter(|it| it.is_file()).unwrap_or(metadata)))
 }
