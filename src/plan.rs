@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::Metadata;
 
 use crate::cli::{CargoOptions, Command};
-use crate::config::{self, Config, Layers, Table};
+use crate::config::{self, Config, EventsTo, Layers, Table};
 use crate::entry::{self, Entry, TargetKind, Wanted, real};
 use crate::error::Failure;
-use crate::process::Groups;
+use crate::process::{self, Groups};
 use crate::watch::WatchSet;
 
 mod cargo;
@@ -184,10 +184,23 @@ fn watch_set(plan: &Plan) -> WatchSet {
         ignore: plan.config.watch_ignore.clone(),
         manifests: manifests(plan),
         never: distinct(
-            std::iter::once(plan.target_directory.clone()).chain(plan.build_directory.clone()),
+            std::iter::once(plan.target_directory.clone())
+                .chain(plan.build_directory.clone())
+                .chain(outputs(plan)),
         ),
         gitignore: plan.config.gitignore,
     }
+}
+
+/// The files that the tool and the server write what they say to (`--events FILE`, `> log`): each
+/// line would be a change, and the next line would say so.
+fn outputs(plan: &Plan) -> impl Iterator<Item = PathBuf> {
+    let (file, descriptor) = match &plan.config.events {
+        Some(EventsTo::File(path)) => (Some(path.clone()), None),
+        Some(EventsTo::Descriptor(number)) => (None, Some(*number)),
+        None => (None, None),
+    };
+    file.into_iter().chain([1, 2].into_iter().chain(descriptor).filter_map(process::file_behind))
 }
 
 /// What cargo and rustup read to decide what is built, also where it does not exist yet.

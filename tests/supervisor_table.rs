@@ -514,6 +514,8 @@ struct Play {
     server: Option<fn(u64) -> String>,
     /// How often somebody saves `src/main.rs`.
     saves_every: Option<u64>,
+    /// Somebody saves `src/main.rs` so long (ms) after each server's start: on seeing the answer.
+    saves_on_answer: Option<u64>,
     /// The source is broken: no build succeeds.
     broken: bool,
 }
@@ -549,6 +551,11 @@ impl Play {
                 && tick - since == 5
             {
                 self.server.iter().for_each(|path| desk.change(&path(generation)));
+            }
+            if let (Some((_, since)), Some(after)) = (started, self.saves_on_answer)
+                && tick - since == after / 10
+            {
+                desk.change("src/main.rs");
             }
             while !desk.actions.is_empty() {
                 for action in std::mem::take(&mut desk.actions) {
@@ -629,5 +636,18 @@ fn somebody_who_saves_all_the_time_is_not_taken_for_a_loop() {
         let (named, builds) = play.run(&mut desk, 120_000);
         assert_eq!(named, None, "a save every {every} ms");
         assert!(builds > 15, "a save every {every} ms: {builds} builds in two minutes");
+    }
+}
+
+#[test]
+fn somebody_who_saves_again_on_each_new_answer_is_not_taken_for_a_loop_and_never_waits() {
+    for after in [50, 400, 1_500] {
+        let mut desk = Desk::serving(Socket::Direct);
+        let play = Play { saves_on_answer: Some(after), ..Play::default() };
+        let (named, builds) = play.run(&mut desk, 60_000);
+        assert_eq!(named, None);
+        // Each save is built at once: a round is a build of half a second and this time.
+        let rounds = 60_000 / (500 + after + 20);
+        assert!(builds >= rounds, "{builds} builds of {rounds}, saved after {after} ms");
     }
 }

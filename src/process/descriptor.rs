@@ -1,11 +1,13 @@
-//! A descriptor that whoever started us has left open for us, named by its number (`--events fd:3`).
+//! Descriptors that whoever started us has left open for us, named by their number (`--events fd:3`).
 
 #![expect(unsafe_code, reason = "a number becomes a descriptor; there is no safe way to say that")]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
+use std::path::PathBuf;
 
+use rustix::fs::FileType;
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 /// Takes the inherited descriptor over. What we start does not get it.
@@ -29,4 +31,38 @@ pub fn inherited(number: RawFd) -> io::Result<File> {
     // SAFETY: it is open, and by the test above nobody else owns it; asked for again, it fails
     // there.
     Ok(unsafe { File::from_raw_fd(number) })
+}
+
+/// The regular file that an inherited descriptor stands for (`> log`, `3>events`). `None` where it is
+/// something else, or not open.
+pub fn file_behind(number: RawFd) -> Option<PathBuf> {
+    if number < 0 {
+        return None;
+    }
+    // SAFETY: only asked for what it is, which fails where it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let mode = rustix::fs::fstat(borrowed).ok()?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::RegularFile {
+        return None;
+    }
+    path_of(borrowed)
+}
+
+#[cfg(target_os = "linux")]
+fn path_of(descriptor: BorrowedFd<'_>) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd())).ok()
+}
+
+#[cfg(target_vendor = "apple")]
+fn path_of(descriptor: BorrowedFd<'_>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let path = rustix::fs::getpath(descriptor).ok()?;
+    Some(std::ffi::OsString::from_vec(path.into_bytes()).into())
+}
+
+/// There is no common way to ask.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn path_of(_descriptor: BorrowedFd<'_>) -> Option<PathBuf> {
+    None
 }

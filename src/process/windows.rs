@@ -107,15 +107,20 @@ impl Group {
     }
 }
 
-/// There are no descriptors to name by their number.
+/// How a process ended.
+pub fn exit_of(status: ExitStatus) -> Exit {
+    Exit::Code(status.code().unwrap_or(-1))
+}
+
+/// Descriptors have no numbers here.
 ///
 /// # Errors
 /// Always.
 pub fn inherited(_number: i32) -> io::Result<File> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "Windows has no numbered descriptors"))
+    Err(io::ErrorKind::Unsupported.into())
 }
 
-/// How a process ended.
-pub fn exit_of(status: ExitStatus) -> Exit {
-    Exit::Code(status.code().unwrap_or(-1))
+/// Nobody can be asked.
+pub fn file_behind(_number: i32) -> Option<PathBuf> {
+    None
 }

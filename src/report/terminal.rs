@@ -9,7 +9,7 @@ use console::Style;
 
 use super::signal;
 use crate::error::Failure;
-use crate::event::{Diagnostic, Endpoint, Exit, Handover, Level, Notice, Report};
+use crate::event::{Diagnostic, Endpoint, Exit, Handover, Level, Notice, Report, Signal};
 use crate::wording;
 
 /// How much is said.
@@ -36,8 +36,18 @@ pub struct Terminal {
     current_dir: PathBuf,
     /// It can move back to the start of a line, where cargo draws its progress.
     interactive: bool,
+    phase: Phase,
+}
+
+/// What the reports so far tell of the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing that would change how things are said.
+    Idle,
     /// Cargo runs, and may have drawn something on the present line.
-    drawing: bool,
+    Building,
+    /// Everything is being stopped.
+    Ending,
 }
 
 impl fmt::Debug for Terminal {
@@ -65,7 +75,8 @@ impl Terminal {
         verbosity: Verbosity,
         current_dir: PathBuf,
     ) -> Self {
-        Self { out: Box::new(out), colour, interactive, verbosity, current_dir, drawing: false }
+        let out = Box::new(out);
+        Self { out, colour, interactive, verbosity, current_dir, phase: Phase::Idle }
     }
 
     /// Prints an error that ends the tool, with its next steps.
@@ -76,12 +87,21 @@ impl Terminal {
     /// Prints the report, if it is for people at this verbosity.
     pub fn report(&mut self, report: &Report) {
         match report {
-            Report::BuildSpawned { .. } => self.drawing = true,
-            Report::BuildSucceeded { .. } | Report::BuildFailed { .. } => self.drawing = false,
+            Report::BuildSpawned { .. } => self.phase = Phase::Building,
+            Report::BuildSucceeded { .. } | Report::BuildFailed { .. } => self.phase = Phase::Idle,
             Report::BuildCancelled { .. } => {
                 // Cargo was killed and could not clear what it had drawn.
-                self.raw("");
-                self.drawing = false;
+                self.clear_line();
+                if self.phase == Phase::Building {
+                    self.phase = Phase::Idle;
+                }
+            }
+            Report::Stopping { signal } => {
+                if *signal == Some(Signal::Interrupt) || self.phase == Phase::Building {
+                    // Over the `^C` that the terminal has shown.
+                    self.clear_line();
+                }
+                self.phase = Phase::Ending;
             }
             _ => {}
         }
@@ -171,10 +191,7 @@ impl Terminal {
                 "r + Enter: build and restart; q + Enter: quit; h + Enter: this help",
             ),
             Report::Stopping { signal } => {
-                let text = match signal {
-                    Some(signal) => format!("on {}; once more to stop at once", signal::own(*signal)),
-                    None => "as you asked".into(),
-                };
+                let text = signal.map_or("as you asked".into(), |it| format!("on {}", signal::own(it)));
                 self.status(Tone::Good, "Stopping", &text);
             }
             Report::Failed(failure) => self.failure(failure),
@@ -206,9 +223,6 @@ impl Terminal {
     }
 
     fn diagnostic(&mut self, diagnostic: &Diagnostic) {
-        if self.verbosity == Verbosity::Quiet && diagnostic.level == "warning" {
-            return;
-        }
         if self.colour {
             self.raw(&diagnostic.rendered);
         } else {
@@ -239,14 +253,17 @@ impl Terminal {
     }
 
     fn slow_to_stop(&mut self, pid: Option<u32>, endpoints: &[Endpoint], kill_in: Duration) {
-        let holds = if endpoints.is_empty() {
-            String::new()
-        } else {
-            format!(" and still holds {}", list(endpoints))
-        };
+        let ending = self.phase == Phase::Ending;
+        let who = if ending { "the server" } else { "the old server" };
+        let mut known: Vec<_> = pid.map(|pid| format!("pid {pid}")).into_iter().collect();
+        if !endpoints.is_empty() {
+            known.push(format!("on {}", list(endpoints)));
+        }
+        let known =
+            if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+        let sooner = if ending { "; Ctrl-C does it now" } else { "" };
         let text = format!(
-            "for the old server{} to stop; it was asked to{holds}; killed in {:.0} s",
-            pid_of(pid),
+            "for {who} to stop{known}; it is killed in {:.0} s{sooner}",
             kill_in.as_secs_f64(),
         );
         self.status(Tone::Note, "Waiting", &text);
@@ -341,22 +358,28 @@ impl Terminal {
 
     fn style(&self, tone: Tone) -> Style {
         let style = match tone {
-            Tone::Good => Style::new().green(),
-            Tone::Note => Style::new().cyan(),
+            Tone::Good => Style::new().green().bright(),
+            Tone::Note => Style::new().cyan().bright(),
             Tone::Warn => Style::new().yellow(),
-            Tone::Bad => Style::new().red(),
+            Tone::Bad => Style::new().red().bright(),
         };
-        style.bright().bold().force_styling(self.colour)
+        style.bold().force_styling(self.colour)
     }
 
     /// Writes at once, in one piece: the server and cargo write to the same place.
     fn raw(&mut self, text: &str) {
-        if self.interactive && self.drawing {
-            // To the start of the line, and clear it (ECMA-48: EL).
-            let _ = self.out.write_all(b"\r\x1b[K");
+        if self.phase == Phase::Building {
+            self.clear_line();
         }
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();
+    }
+
+    fn clear_line(&mut self) {
+        if self.interactive {
+            // To the start of the line, and clear it (ECMA-48: EL).
+            let _ = self.out.write_all(b"\r\x1b[K");
+        }
     }
 
     fn name(&self, paths: &[PathBuf]) -> String {

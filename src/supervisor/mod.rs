@@ -75,6 +75,8 @@ struct Marks {
     started: Option<Instant>,
     finished: Option<Instant>,
     served: Option<Instant>,
+    /// The last server's executable is another than that of the server before.
+    renewed: bool,
 }
 
 /// Everything that is remembered between two events.
@@ -154,7 +156,7 @@ impl State {
         if self.ending.is_some() {
             return;
         }
-        let inside = self.window().is_some_and(|over| now <= over);
+        let inside = self.window().is_some_and(|over| now <= over) && !self.is_edit(changes, now);
         let changes: Vec<_> = changes
             .iter()
             .filter(|change| self.counts(change, now))
@@ -203,6 +205,19 @@ impl State {
     /// two steps; a second where much is written at once; and some for a busy machine.
     fn lag(&self) -> Duration {
         self.settings.debounce * 2 + Duration::from_millis(1_200)
+    }
+
+    /// Whether these changes are somebody's who saves again on seeing the answer to the last save (a
+    /// script that measures, an assistant). Each round is then written into, at its server's start,
+    /// like by a server that writes. But a server writes data, which leaves the executable as it is;
+    /// and a build's own writes are reported before it has ended for a quiet time, or late now and
+    /// then, but not in each round.
+    fn is_edit(&self, changes: &[Change], now: Instant) -> bool {
+        let built = matches!(self.make, Make::Idle | Make::Held { .. })
+            && self.marks.finished.is_some_and(|at| at + self.settings.debounce < now);
+        built
+            && self.marks.renewed
+            && changes.iter().all(|change| change.kind == ChangeKind::Source)
     }
 
     /// Until when a write may be the round's own doing. `None` before the first round.
@@ -436,6 +451,9 @@ impl State {
             actions.push(Action::Report(Report::Unchanged { generation, serving }));
             return;
         }
+        // With no server before there is nothing to compare with.
+        self.marks.renewed =
+            self.fleet.identity().is_some_and(|(_, identity)| identity != artifact.identity);
         self.fleet.next = Some(Candidate { generation, artifact });
         self.fleet.retire(self.settings.grace, now, actions);
         self.start_next(now, actions);

@@ -82,7 +82,8 @@ pub struct WatchSet {
     pub ignore: Vec<Spec>,
     /// Files that always count: manifests, `Cargo.lock`, `.cargo/config.toml`.
     pub manifests: Vec<PathBuf>,
-    /// Folders that are never watched: cargo's target and build folders.
+    /// Folders that are never watched, cargo's target and build folders, and files that never count:
+    /// those that the tool itself writes to.
     pub never: Vec<PathBuf>,
     /// Whether ignore files count.
     pub gitignore: bool,

@@ -26,6 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The tool under test.
 pub const TOOL: &str = env!("CARGO_BIN_EXE_cargo-stario");
 
+/// Where the harness reads events from.
+pub const EVENTS: [&str; 2] = ["--events", "fd:9"];
+
 /// The repository's folder.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -62,6 +65,12 @@ impl Project {
         let project = Self::empty();
         copy_folder(&repository().join("fixtures").join(fixture), &project.root);
         project
+    }
+
+    /// A copy of another fixture, beside the project: what its manifest calls `../NAME`.
+    pub fn copy_beside(&self, fixture: &str) {
+        let from = repository().join("fixtures").join(fixture);
+        copy_folder(&from, &self.root.with_file_name(fixture));
     }
 
     /// An empty folder.
@@ -113,6 +122,16 @@ impl Project {
         let old = self.read(&path);
         assert!(old.contains(from), "{:?} is not in {}", from, path.as_ref().display());
         self.write(path, old.replace(from, to));
+    }
+
+    /// A path beside the project: in its temporary folder, and not watched.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.root.with_file_name(name)
+    }
+
+    /// A place beside the project where somebody reports that a point is reached.
+    pub fn meeting_point(&self) -> MeetingPoint {
+        MeetingPoint::new(self.beside("reached"))
     }
 
     /// The tool's command line on this project, to be added to.
@@ -213,11 +232,16 @@ impl Tool {
 
     /// Starts it, with its events on a pipe.
     pub fn start(mut self) -> Run {
+        self.command.args(EVENTS);
+        self.start_with_events()
+    }
+
+    /// Starts it where [`EVENTS`] are among the arguments already: as the words of somebody else's
+    /// command line.
+    pub fn start_with_events(mut self) -> Run {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let events = OwnedFd::from(writer);
         self.command
-            .arg("--events")
-            .arg("fd:9")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .fd_mappings(vec![FdMapping { parent_fd: events, child_fd: 9 }])
@@ -256,6 +280,35 @@ fn read_events(from: impl Read, to: &Sender<Value>) {
         if to.send(event).is_err() {
             return;
         }
+    }
+}
+
+/// A named pipe. Whoever writes into it waits there until it is read, which is at once.
+pub struct MeetingPoint {
+    /// Where it is.
+    pub path: PathBuf,
+    words: Receiver<String>,
+}
+
+impl MeetingPoint {
+    fn new(path: PathBuf) -> Self {
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo is there");
+        assert!(made.success());
+        let (sender, words) = channel();
+        let from = path.clone();
+        thread::spawn(move || {
+            while let Ok(words) = fs::read_to_string(&from) {
+                if sender.send(words).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { path, words }
+    }
+
+    /// Waits until somebody is there; returns what they wrote.
+    pub fn wait(&self) -> String {
+        self.words.recv_timeout(PATIENCE).expect("somebody gets there")
     }
 }
 
@@ -351,6 +404,47 @@ impl Run {
         while self.next_within(quiet).is_some() {}
     }
 
+    /// Waits until no build is under way and no server is on its way up, and no event has come for
+    /// a moment.
+    pub fn rest(&mut self) {
+        const MOMENT: Duration = Duration::from_millis(300);
+        let end = Instant::now() + PATIENCE;
+        let mut wait = Duration::ZERO;
+        while Instant::now() < end {
+            if self.next_within(wait).is_some() {
+                wait = Duration::ZERO;
+            } else if wait == MOMENT && !self.is_under_way() {
+                return;
+            } else {
+                wait = MOMENT;
+            }
+        }
+        panic!("no rest\n{}", self.story());
+    }
+
+    /// Whether a build or the start of a server has begun and not ended.
+    fn is_under_way(&self) -> bool {
+        let (mut building, mut starting) = (false, false);
+        for event in &self.log {
+            match event["event"].as_str().expect("a name") {
+                "build-started" => building = true,
+                "build-succeeded" | "build-failed" | "build-cancelled" => building = false,
+                "server-starting" => starting = true,
+                "server-listening" | "server-silent" | "server-exited" | "server-failed" => {
+                    starting = false;
+                }
+                _ => {}
+            }
+        }
+        building || starting
+    }
+
+    /// Takes in all events of so much time, however many there are.
+    pub fn settle_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while self.next_within(end.saturating_duration_since(Instant::now())).is_some() {}
+    }
+
     /// How many events of this name have come so far.
     pub fn count(&self, name: &str) -> usize {
         self.log.iter().filter(|event| event["event"] == name).count()
@@ -384,6 +478,12 @@ impl Run {
     /// What has been printed on stderr so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr.lock().expect("no reader panics")).into_owned()
+    }
+
+    /// The same, byte for byte.
+    pub fn raw(&self) -> (Vec<u8>, Vec<u8>) {
+        let copy = |from: &Mutex<Vec<u8>>| from.lock().expect("no reader panics").clone();
+        (copy(&self.stdout), copy(&self.stderr))
     }
 
     /// Everything so far, for the message of a failed test.
@@ -429,6 +529,16 @@ pub fn get(address: SocketAddr, path: &str) -> Option<String> {
     answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
 }
 
+/// The same through a Unix socket.
+pub fn get_unix(path: &Path) -> std::io::Result<String> {
+    let mut stream = std::os::unix::net::UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_owned()))
+}
+
 /// Sends a signal to a process.
 pub fn signal(pid: u32, name: &str) {
     use rustix::process::{Pid, Signal, kill_process};
@@ -451,7 +561,25 @@ pub fn lives(pid: u32) -> bool {
     })
 }
 
-/// Every living process whose environment or command line names this folder.
+/// The watchdog of a running tool.
+pub fn watchdog(tool: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{tool}/task/{tool}/children")).ok()?;
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| {
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.contains("__watchdog") && lives(*pid)
+    })
+}
+
+/// Waits until this is so.
+pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "never: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Every living process that is in this folder, or whose command line names it.
 pub fn processes_of(folder: &Path) -> Vec<(u32, String)> {
     let needle = folder.as_os_str().as_encoded_bytes();
     let mut found = Vec::new();
