@@ -113,7 +113,12 @@ pub enum Level {
 pub enum BuildEvent {
     /// The manifests were read again, and what came of it is in force: `true` when entry, packages
     /// or watch set are others than before.
-    Resolved { changed: bool },
+    Resolved {
+        changed: bool,
+        /// What the server is told or run with is other than before (the function, `[env]`, the
+        /// runner): it restarts, also when its executable stays the same.
+        restart: bool,
+    },
     /// Cargo is running.
     Spawned { pid: u32 },
     /// The compiler said something.

@@ -579,7 +579,7 @@ fn metadata_that_is_wrong() {
     ] {
         let table = format!("[package.metadata.stario]\n{line}\n");
         project.write("Cargo.toml", manifest("app") + "\n[workspace]\n\n" + &table);
-        shown += &format!("# {line}\n{}", refused(&project, &["cargo stario watch"]));
+        shown += &["# ", line, "\n", &refused(&project, &["cargo stario watch"])].concat();
     }
     project.write("Cargo.toml", manifest("app") + "\n[workspace.metadata]\nstario = \"main\"\n");
     shown += &refused(&project, &["cargo stario watch"]);
@@ -932,6 +932,9 @@ fn a_folder_that_may_not_be_read_is_said_and_the_rest_is_watched() {
     fs::set_permissions(project.path("secret"), Permissions::from_mode(0o755)).unwrap();
 }
 
+/// What lets root read everything (`capabilities(7)`), taken away.
+const RIGHTS: &str = "-dac_override,-dac_read_search";
+
 /// Without root's right to read everything; `None` where that cannot be had.
 fn as_ordinary_user(tool: Tool) -> Option<Tool> {
     if !rustix::process::geteuid().is_root() {
@@ -940,7 +943,6 @@ fn as_ordinary_user(tool: Tool) -> Option<Tool> {
     if !has("setpriv") {
         return None;
     }
-    const RIGHTS: &str = "-dac_override,-dac_read_search";
     let mut command = Command::new("setpriv");
     command.arg(format!("--bounding-set={RIGHTS}")).arg(format!("--inh-caps={RIGHTS}")).arg(TOOL);
     command.args(tool.command.get_args());

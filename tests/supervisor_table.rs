@@ -333,6 +333,26 @@ fn the_lock_file_that_asking_for_the_workspace_writes_cancels_nothing() {
 }
 
 #[test]
+fn what_a_server_is_told_or_run_with_restarts_it_though_the_executable_is_the_same() {
+    let told = BuildEvent::Resolved { changed: true, restart: true };
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("Cargo.toml");
+    desk.step(Event::Build(Generation(2), told.clone()));
+    desk.built(2, 1);
+    assert_eq!(desk.did(), ["build 2 resolve [Cargo.toml]", "terminate 1"]);
+
+    // Also when it comes from a build that is being cancelled.
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("Cargo.toml");
+    desk.change("src/main.rs");
+    desk.step(Event::Build(Generation(2), told));
+    desk.build(2, BuildOutcome::Cancelled);
+    desk.did();
+    desk.built(3, 1);
+    assert_eq!(desk.did(), ["terminate 1"]);
+}
+
+#[test]
 fn manifests_are_read_again_until_that_worked() {
     let mut desk = Desk::serving(Socket::Direct);
     desk.change("Cargo.toml");

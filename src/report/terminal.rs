@@ -191,7 +191,7 @@ impl Terminal {
                 "r + Enter: build and restart; q + Enter: quit; h + Enter: this help",
             ),
             Report::Stopping { signal } => {
-                let text = signal.map_or("as you asked".into(), |it| format!("on {}", signal::own(it)));
+                let text = signal.map_or("as you asked".into(), |it| format!("on {}", signal::spoken(it)));
                 self.status(Tone::Good, "Stopping", &text);
             }
             Report::Failed(failure) => self.failure(failure),

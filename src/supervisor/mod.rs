@@ -332,7 +332,11 @@ impl State {
         let (current, since) = match self.make {
             Make::Building { generation, since, .. } => (generation, since),
             Make::Cancelling { generation, since } => {
-                // What a cancelled build still says is of no use; that it ended is.
+                if let BuildEvent::Resolved { restart, .. } = event {
+                    // It is in force, and will not be said again.
+                    self.pending.restart |= restart;
+                }
+                // What else a cancelled build still says is of no use; that it ended is.
                 if !matches!(event, BuildEvent::Finished(_)) {
                     return;
                 }
@@ -344,10 +348,14 @@ impl State {
             return;
         }
         match event {
-            BuildEvent::Resolved { changed: true } => {
-                actions.push(Action::Report(Report::Resolved { generation }));
+            BuildEvent::Resolved { changed, restart } => {
+                if let Make::Building { work, .. } = &mut self.make {
+                    work.restart |= restart;
+                }
+                if changed {
+                    actions.push(Action::Report(Report::Resolved { generation }));
+                }
             }
-            BuildEvent::Resolved { changed: false } => {}
             BuildEvent::Spawned { pid } => {
                 if let Make::Building { asking, .. } = &mut self.make {
                     *asking = false;
