@@ -65,8 +65,11 @@ fn ended_before_the_first_build_it_leaves_nothing() {
     );
     executable(&cargo, &script);
     for ending in SIGNALS {
-        let run = project.tool(["watch", "--port", "0"]).env("CARGO", &cargo).start();
+        let mut run = project.tool(["watch", "--port", "0"]).env("CARGO", &cargo).start();
         reached.wait();
+        if ending.0 == "INT" {
+            run.wait_for_stderr("`cargo metadata` takes its time");
+        }
         end(&project, run, ending);
     }
 }

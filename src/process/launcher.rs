@@ -1,6 +1,8 @@
 //! `__exec`: the first life of every process that the tool starts. It becomes the program with
 //! `exec`, and so keeps the process id, after it has done what only the new process itself can do:
 //!
+//! - begin a session, and with it the group: what has no controlling terminal cannot be stopped by
+//!   it for writing (`stty tostop`) or for asking a password behind our back;
 //! - ask to be killed when the tool dies (Linux);
 //! - wait for the tool to say that the watchdog knows its group;
 //! - put its own process id into `LISTEN_PID`, which nobody can know before the fork.
@@ -77,6 +79,7 @@ fn launch(
     let socket = arguments.next().context("it is missing whether there is a socket")?;
     let program = arguments.next().context("the program is missing")?;
 
+    rustix::process::setsid().context("could not begin a session")?;
     die_with_parent().context("could not ask to end with the tool")?;
     let mut go = [0];
     tool.read_exact(&mut go).context("the tool is gone")?;

@@ -52,7 +52,8 @@ impl Groups {
         let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
         let stdout = child.stdout.take();
         let stderr = child.stderr.take();
-        // From here on its drop kills the group.
+        // From here on its drop kills the group. Until the launcher has made that, it ends by itself
+        // when `ours` is closed.
         let group = Group { pid, child, stdout, stderr, groups: self.clone(), finished: false };
         lock(&self.watchdog).add(pid)?;
 
@@ -91,8 +92,7 @@ impl Groups {
             .current_dir(&program.current_dir)
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(launchers)))
             .stdout(program.stdout)
-            .stderr(program.stderr)
-            .process_group(0);
+            .stderr(program.stderr);
         for (name, value) in environment(&program) {
             match value {
                 Some(value) => command.env(name, value),

@@ -261,11 +261,9 @@ impl Terminal {
         }
         let known =
             if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-        let sooner = if ending { "; Ctrl-C does it now" } else { "" };
-        let text = format!(
-            "for {who} to stop{known}; it is killed in {:.0} s{sooner}",
-            kill_in.as_secs_f64(),
-        );
+        let sooner = if ending { ", on Ctrl-C at once" } else { "" };
+        let text =
+            format!("for {who} to stop{known}; killed in {:.0} s{sooner}", kill_in.as_secs_f64(),);
         self.status(Tone::Note, "Waiting", &text);
     }
 

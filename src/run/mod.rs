@@ -10,13 +10,14 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::cli::{self, CargoOptions, Command};
 use crate::config::{Config, EventsTo};
 use crate::error::Failure;
-use crate::event::{Event, Report, Signal};
+use crate::event::{Event, Level, Notice, Report, Signal};
 use crate::plan::{Mode, Source};
 use crate::process::{self, Groups};
 use crate::report::{Json, Reporter, Terminal, Verbosity};
@@ -55,6 +56,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// How long cargo may be asked before somebody who waits wants to know.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// Everything that both commands start with.
 struct Start {
     project: Project,
@@ -75,7 +79,7 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
 
     // The first phase has nothing to stop but itself: a signal ends it, and cargo with it.
     let project = tokio::select! {
-        project = Project::open(source, groups.clone()) => project,
+        project = not_in_silence(Project::open(source, groups.clone()), terminal) => project,
         code = interrupted(&mut events) => {
             groups.stop();
             return Ok(code);
@@ -96,6 +100,24 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
     });
     reporter.report(&Report::Exit { code });
     Ok(code)
+}
+
+/// Awaits cargo's answer; says so when that takes long, since cargo's own words about it are kept for
+/// the case that it fails.
+async fn not_in_silence<T>(asking: impl Future<Output = T>, terminal: &mut Terminal) -> T {
+    let mut asking = std::pin::pin!(asking);
+    if let Ok(answer) = tokio::time::timeout(SILENCE, &mut asking).await {
+        return answer;
+    }
+    terminal.report(&Report::Notice(Notice {
+        level: Level::Note,
+        code: "slow-metadata",
+        text:
+            "`cargo metadata` takes its time: it may be downloading, or waiting for another cargo"
+                .into(),
+        help: None,
+    }));
+    asking.await
 }
 
 /// Waits for a signal; says with which exit code it ends the tool.

@@ -272,6 +272,24 @@ fn collect(mut from: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
     text
 }
 
+/// Makes a named pipe.
+pub fn make_fifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo is there");
+    assert!(made.success());
+}
+
+/// The events that the tool writes into this named pipe, one run after the other.
+pub fn read_events_of(path: &Path) -> Receiver<Value> {
+    let (sender, events) = channel();
+    let path = path.to_owned();
+    thread::spawn(move || {
+        while let Ok(file) = fs::File::open(&path) {
+            read_events(file, &sender);
+        }
+    });
+    events
+}
+
 fn read_events(from: impl Read, to: &Sender<Value>) {
     for line in BufReader::new(from).lines() {
         let Ok(line) = line else { return };
@@ -292,8 +310,7 @@ pub struct MeetingPoint {
 
 impl MeetingPoint {
     fn new(path: PathBuf) -> Self {
-        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo is there");
-        assert!(made.success());
+        make_fifo(&path);
         let (sender, words) = channel();
         let from = path.clone();
         thread::spawn(move || {
