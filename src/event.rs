@@ -354,7 +354,7 @@ pub enum Report {
     ServerSpawned { generation: Generation, pid: u32, handover: Handover },
     /// It can be reached here. `after`: since its start.
     ServerListening { generation: Generation, endpoints: Vec<Endpoint>, after: Duration },
-    /// It listens elsewhere than the port that the user named.
+    /// It listens elsewhere than the port that the user named. Said once for the same addresses.
     ServerElsewhere { generation: Generation, expected: u16, endpoints: Vec<Endpoint> },
     /// It has not listened on anything so far.
     ServerSilent { generation: Generation, after: Duration },

@@ -523,6 +523,19 @@ fn a_server_elsewhere_than_asked_is_a_warning() {
             .iter()
             .any(|report| matches!(report, Report::ServerElsewhere { expected: 8080, .. }))
     );
+
+    // Once is enough, as long as it is the same.
+    let mut said_of = |generation: u64, address: &str| {
+        desk.change("src/main.rs");
+        desk.built(generation, generation.into());
+        desk.exited(generation - 1, Exit::Signal(15));
+        desk.server(generation, ServerEvent::Spawned { pid: 100 });
+        desk.server(generation, ServerEvent::Listening(vec![endpoint(address)]));
+        desk.said().iter().any(|report| matches!(report, Report::ServerElsewhere { .. }))
+    };
+    assert!(!said_of(2, THEIRS));
+    assert!(!said_of(3, "127.0.0.1:8080"));
+    assert!(said_of(4, THEIRS));
 }
 
 /// A minute or so of builds of half a second, in steps of 10 ms, and everybody who writes files.

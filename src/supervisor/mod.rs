@@ -93,6 +93,8 @@ pub struct State {
     fleet: Fleet,
     loops: LoopGuard,
     marks: Marks,
+    /// Where the server listens in place of the port that the user named, as it was said last.
+    elsewhere: Vec<Endpoint>,
     /// The exit code, once the tool is ending.
     ending: Option<u8>,
 }
@@ -110,6 +112,7 @@ impl State {
             fleet: Fleet::default(),
             loops: LoopGuard::default(),
             marks: Marks::default(),
+            elsewhere: Vec::new(),
             ending: None,
         }
     }
@@ -576,13 +579,18 @@ impl State {
         if let Some(expected) = named_port
             && expected != 0
             && first
-            && !endpoints.iter().any(|endpoint| endpoint.port() == Some(expected))
         {
-            actions.push(Action::Report(Report::ServerElsewhere {
-                generation,
-                expected,
-                endpoints,
-            }));
+            if endpoints.iter().any(|endpoint| endpoint.port() == Some(expected)) {
+                self.elsewhere.clear();
+            } else if self.elsewhere != endpoints {
+                // Who has read it once need not read it after every save.
+                self.elsewhere.clone_from(&endpoints);
+                actions.push(Action::Report(Report::ServerElsewhere {
+                    generation,
+                    expected,
+                    endpoints,
+                }));
+            }
         }
     }
 
