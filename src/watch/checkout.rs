@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A lock that is older was left behind, or is held by somebody who writes a commit message.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Whether git or Mercurial is at work in the repository that `folder` lies in.
 pub(super) fn is_under_way(folder: &Path) -> bool {
