@@ -113,7 +113,12 @@ pub enum Level {
 pub enum BuildEvent {
     /// The manifests were read again, and what came of it is in force: `true` when entry, packages
     /// or watch set are others than before.
-    Resolved { changed: bool },
+    Resolved {
+        changed: bool,
+        /// What the server is told or run with is other than before (the function, `[env]`, the
+        /// runner): it restarts, also when its executable stays the same.
+        restart: bool,
+    },
     /// Cargo is running.
     Spawned { pid: u32 },
     /// The compiler said something.
@@ -349,7 +354,7 @@ pub enum Report {
     ServerSpawned { generation: Generation, pid: u32, handover: Handover },
     /// It can be reached here. `after`: since its start.
     ServerListening { generation: Generation, endpoints: Vec<Endpoint>, after: Duration },
-    /// It listens elsewhere than the port that the user named.
+    /// It listens elsewhere than the port that the user named. Said once for the same addresses.
     ServerElsewhere { generation: Generation, expected: u16, endpoints: Vec<Endpoint> },
     /// It has not listened on anything so far.
     ServerSilent { generation: Generation, after: Duration },

@@ -67,7 +67,7 @@ impl Groups {
             return Ok(group);
         }
         group.wait().await;
-        Err(io::Error::other(error))
+        Err(launcher::error(error))
     }
 
     /// Process id of the watchdog.
@@ -156,8 +156,7 @@ async fn keep_alive(watchdog: Weak<Mutex<Watchdog>>) {
         // It says nothing more: this is its end.
         let _ = stdout.read(&mut [0]).await;
         let Some(watchdog) = watchdog.upgrade() else { return };
-        let mut watchdog = lock(&watchdog);
-        if !watchdog.is_on() || watchdog.revive().is_err() {
+        if lock(&watchdog).replace().is_err() {
             return;
         }
     }

@@ -101,9 +101,13 @@ impl Watchdog {
         self.running.as_mut()?.child.stdout.take()
     }
 
-    /// Whether one is meant to run.
-    pub(super) fn is_on(&self) -> bool {
-        self.running.is_some()
+    /// Starts another one in place of the one whose stdout has ended, unless that was done, or none
+    /// is meant to run. It may not be a zombie yet: a process that dies closes its files first.
+    pub(super) fn replace(&mut self) -> io::Result<()> {
+        match &self.running {
+            Some(running) if running.child.stdout.is_none() => self.restart(),
+            _ => Ok(()),
+        }
     }
 
     /// Ends it and waits for its end.

@@ -222,7 +222,7 @@ impl Effects<'_, '_> {
                 // Nobody listens: the tool is ending.
                 let _ = sender.send(Event::Build(
                     generation,
-                    BuildEvent::Resolved { changed: reread.changed },
+                    BuildEvent::Resolved { changed: reread.changed, restart: reread.restart },
                 ));
                 if let Some(notice) = reread.notice {
                     let _ = sender.send(Event::Notice(notice));

@@ -60,8 +60,9 @@ pub enum Socket {
 enum Make {
     /// Nothing.
     Idle,
-    /// A build runs and answers `work`. `kept`: changes no longer cancel it.
-    Building { generation: Generation, since: Instant, work: Work, kept: bool },
+    /// A build runs and answers `work`. `asking`: cargo is still asked for the workspace, and reads
+    /// the lock file once more when that is done. `kept`: changes no longer cancel it.
+    Building { generation: Generation, since: Instant, work: Work, asking: bool, kept: bool },
     /// A build was cancelled, and its end is awaited.
     Cancelling { generation: Generation, since: Instant },
     /// A round is held back until then, to see who writes. See [`loops`].
@@ -92,6 +93,8 @@ pub struct State {
     fleet: Fleet,
     loops: LoopGuard,
     marks: Marks,
+    /// Where the server listens in place of the port that the user named, as it was said last.
+    elsewhere: Vec<Endpoint>,
     /// The exit code, once the tool is ending.
     ending: Option<u8>,
 }
@@ -109,6 +112,7 @@ impl State {
             fleet: Fleet::default(),
             loops: LoopGuard::default(),
             marks: Marks::default(),
+            elsewhere: Vec::new(),
             ending: None,
         }
     }
@@ -183,12 +187,14 @@ impl State {
 
     /// Whether a change is one: during a build every write counts, else the content decides.
     fn counts(&self, change: &Change, now: Instant) -> bool {
+        if change.kind == ChangeKind::Lock {
+            // Cargo writes the lock file itself when it is asked after a change of a manifest, and
+            // while it builds; the compiler never reads it.
+            let asking = matches!(self.make, Make::Building { asking: true, .. });
+            return change.content == Content::New && !asking;
+        }
         if change.content == Content::New {
             return true;
-        }
-        // Cargo writes the lock file itself while it builds, and the compiler never reads it.
-        if change.kind == ChangeKind::Lock {
-            return false;
         }
         match self.make {
             Make::Building { .. } | Make::Cancelling { .. } => true,
@@ -303,7 +309,8 @@ impl State {
             resolve: work.resolve,
             changed: work.changed.iter().cloned().collect(),
         }));
-        self.make = Make::Building { generation: self.last, since: now, work, kept: false };
+        let asking = work.resolve;
+        self.make = Make::Building { generation: self.last, since: now, work, asking, kept: false };
     }
 
     /// Ends the build; what it was to answer is pending again.
@@ -328,7 +335,11 @@ impl State {
         let (current, since) = match self.make {
             Make::Building { generation, since, .. } => (generation, since),
             Make::Cancelling { generation, since } => {
-                // What a cancelled build still says is of no use; that it ended is.
+                if let BuildEvent::Resolved { restart, .. } = event {
+                    // It is in force, and will not be said again.
+                    self.pending.restart |= restart;
+                }
+                // What else a cancelled build still says is of no use; that it ended is.
                 if !matches!(event, BuildEvent::Finished(_)) {
                     return;
                 }
@@ -340,11 +351,18 @@ impl State {
             return;
         }
         match event {
-            BuildEvent::Resolved { changed: true } => {
-                actions.push(Action::Report(Report::Resolved { generation }));
+            BuildEvent::Resolved { changed, restart } => {
+                if let Make::Building { work, .. } = &mut self.make {
+                    work.restart |= restart;
+                }
+                if changed {
+                    actions.push(Action::Report(Report::Resolved { generation }));
+                }
             }
-            BuildEvent::Resolved { changed: false } => {}
             BuildEvent::Spawned { pid } => {
+                if let Make::Building { asking, .. } = &mut self.make {
+                    *asking = false;
+                }
                 actions.push(Action::Report(Report::BuildSpawned { generation, pid }));
             }
             BuildEvent::Diagnostic(diagnostic) => {
@@ -561,13 +579,18 @@ impl State {
         if let Some(expected) = named_port
             && expected != 0
             && first
-            && !endpoints.iter().any(|endpoint| endpoint.port() == Some(expected))
         {
-            actions.push(Action::Report(Report::ServerElsewhere {
-                generation,
-                expected,
-                endpoints,
-            }));
+            if endpoints.iter().any(|endpoint| endpoint.port() == Some(expected)) {
+                self.elsewhere.clear();
+            } else if self.elsewhere != endpoints {
+                // Who has read it once need not read it after every save.
+                self.elsewhere.clone_from(&endpoints);
+                actions.push(Action::Report(Report::ServerElsewhere {
+                    generation,
+                    expected,
+                    endpoints,
+                }));
+            }
         }
     }
 
