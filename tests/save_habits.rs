@@ -358,6 +358,8 @@ fn modules_that_are_renamed_deleted_and_moved() {
     let outside = session.project.root.with_file_name("outside");
     fs::rename(path(&session, "src"), &outside).expect("as above");
     session.fails_and_goes_on("four");
+    // It is back with all that was known of it.
+    session.run.settle(Duration::from_secs(2));
     fs::rename(&outside, path(&session, "src")).expect("as above");
     session.run.wait_for("build-succeeded");
     session.project.edit("src/name/mod.rs", "four", "five");

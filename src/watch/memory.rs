@@ -41,7 +41,8 @@ impl Memory {
     pub(super) fn compare(&mut self, path: &Path) -> Option<Content> {
         let marks = path.metadata().ok().map(|it| (Stamp::of(&it), system::touched(&it)));
         let Some(hash) = hash(path) else {
-            self.seen.remove(path);
+            // Of a folder that went away, no file says so.
+            self.seen.retain(|seen, _| !seen.starts_with(path));
             return Some(Content::New);
         };
         match self.seen.insert(path.to_path_buf(), Seen { hash, marks }) {
@@ -99,6 +100,20 @@ mod tests {
         assert_eq!(memory.compare(&path), Some(Content::New));
         fs::write(&path, "b").unwrap();
         assert_eq!(memory.compare(&path), Some(Content::New), "gone in between");
+    }
+
+    #[test]
+    fn what_went_away_with_its_folder_is_new_when_it_is_there_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, aside) = (root.path().join("folder"), root.path().join("aside"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("x"), "a").unwrap();
+        let mut memory = Memory::default();
+        memory.compare(&folder.join("x"));
+        fs::rename(&folder, &aside).unwrap();
+        assert_eq!(memory.compare(&folder), Some(Content::New));
+        fs::rename(&aside, &folder).unwrap();
+        assert_eq!(memory.compare(&folder.join("x")), Some(Content::New));
     }
 
     /// Writes so often that it shows in the file's times: their steps may be some milliseconds.
