@@ -1,18 +1,16 @@
-//! Whether version control is rewriting the files just now. What lies there in the middle of a
-//! checkout was never meant to be built.
+//! Whether version control is at work just now. What lies there in the middle of a checkout was
+//! never meant to be built.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A lock that is older was left behind, or is held by somebody who writes a commit message.
-const LONGEST: Duration = Duration::from_secs(5);
-
-/// Whether git or Mercurial is at work in the repository that `folder` lies in.
-pub(super) fn is_under_way(folder: &Path) -> bool {
-    folder.ancestors().any(|root| {
-        git_folder(root).is_some_and(|git| is_held(&git.join("index.lock")))
-            || is_held(&root.join(".hg/wlock"))
+/// Since when git or Mercurial holds the lock of the repository that `folder` lies in. `None`: it
+/// holds none.
+pub(super) fn since(folder: &Path) -> Option<Duration> {
+    folder.ancestors().find_map(|root| {
+        let of_git = git_folder(root).and_then(|git| age(&git.join("index.lock")));
+        of_git.or_else(|| age(&root.join(".hg/wlock")))
     })
 }
 
@@ -27,28 +25,29 @@ fn git_folder(root: &Path) -> Option<PathBuf> {
     git.is_dir().then_some(git)
 }
 
-fn is_held(lock: &Path) -> bool {
-    let modified = lock.symlink_metadata().and_then(|lock| lock.modified());
-    modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < LONGEST))
+fn age(lock: &Path) -> Option<Duration> {
+    lock.symlink_metadata().ok()?.modified().ok()?.elapsed().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_under_way;
+    use super::since;
     use std::fs::{self, File};
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
+
+    const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn a_lock_says_so_until_it_is_old() {
+    fn a_lock_says_since_when() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("member/src");
         fs::create_dir_all(&inside).unwrap();
         fs::create_dir(folder.path().join(".git")).unwrap();
-        assert!(!is_under_way(&inside));
+        assert_eq!(since(&inside), None);
         let lock = File::create(folder.path().join(".git/index.lock")).unwrap();
-        assert!(is_under_way(&inside));
+        assert!(since(&inside).unwrap() < HOUR);
         lock.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        assert!(!is_under_way(&inside));
+        assert!(since(&inside).unwrap() > HOUR);
     }
 
     #[test]
@@ -58,8 +57,8 @@ mod tests {
         fs::create_dir_all(&tree).unwrap();
         fs::create_dir_all(&git).unwrap();
         fs::write(tree.join(".git"), "gitdir: ../main/.git/worktrees/a\n").unwrap();
-        assert!(!is_under_way(&tree));
+        assert_eq!(since(&tree), None);
         File::create(git.join("index.lock")).unwrap();
-        assert!(is_under_way(&tree));
+        assert!(since(&tree).is_some());
     }
 }

@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// More changes than this at once are a checkout or a generator, which is seldom over with the
 /// first batch; fewer are a save.
 const BURST: usize = 16;
+/// A lock of version control that is older was left behind, or is held by somebody who writes a
+/// commit message, unless many files keep coming.
+const CHECKOUT: Duration = Duration::from_secs(5);
 
 /// What changed and has not been said yet.
 #[derive(Debug)]
@@ -86,9 +89,12 @@ impl Pace {
         self.due
     }
 
-    /// Whether a checkout is `under_way`, now that it is time to speak: then it is not, nor for a
-    /// quiet time after the end, until the last file has come to rest.
-    pub(super) fn sit_out(&mut self, under_way: bool, now: Instant) {
+    /// It is time to speak, and version control is at work for so long: then it is not time, nor
+    /// for a quiet time after the end, until the last file has come to rest.
+    pub(super) fn sit_out(&mut self, checkout: Option<Duration>, now: Instant) {
+        let flows =
+            self.pending.len() > BURST && self.latest.is_some_and(|latest| now < latest + PATIENCE);
+        let under_way = checkout.is_some_and(|age| age < CHECKOUT || flows);
         if under_way || self.sitting_out {
             self.due = Some(now + (2 * self.quiet).max(Duration::from_millis(10)));
         }
@@ -107,7 +113,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{BURST, PATIENCE, Pace};
+    use super::{BURST, CHECKOUT, PATIENCE, Pace};
     use crate::event::ChangeKind;
     use crate::watch::ground::Found;
     use notify_debouncer_mini::{DebouncedEvent, DebouncedEventKind};
@@ -150,6 +156,25 @@ mod tests {
         }
         assert_eq!(said, [start]);
         assert!(pace.take(now + QUIET).is_some());
+    }
+
+    #[test]
+    fn a_checkout_is_sat_out_as_long_as_it_brings_files() {
+        let start = Instant::now();
+        let mut pace = Pace::new(QUIET);
+        let mut is_said = |count, age, now| {
+            pace.add(found(count), now, false);
+            let due = pace.due().unwrap();
+            pace.sit_out(age, due);
+            pace.take(due).is_some()
+        };
+        let (young, old) = (Some(CHECKOUT / 2), Some(CHECKOUT * 2));
+        assert!(!is_said(1, young, start));
+        assert!(!is_said(BURST + 1, young, start + PATIENCE / 2));
+        assert!(!is_said(BURST + 1, old, start + PATIENCE), "it goes on");
+        assert!(!is_said(1, None, start + PATIENCE * 2), "the last one");
+        assert!(is_said(1, None, start + PATIENCE * 3));
+        assert!(is_said(1, old, start + PATIENCE * 5), "a lock that was left behind");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Worker {
         }
         let now = Instant::now();
         if self.pace.due().is_some_and(|at| at <= now) {
-            self.pace.sit_out(self.ground.is_checked_out(), now);
+            self.pace.sit_out(self.ground.checkout(), now);
         }
         if let Some(found) = self.pace.take(now) {
             let mut changes: Vec<Change> = found

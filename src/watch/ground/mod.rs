@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::checkout;
 use super::classify::classify;
@@ -150,9 +151,9 @@ impl Ground {
         Summary { folders, files, polling: None, roots: self.filter.named() }
     }
 
-    /// Whether version control is rewriting what is watched just now.
-    pub(super) fn is_checked_out(&self) -> bool {
-        self.filter.trees().iter().any(|tree| checkout::is_under_way(&tree.real))
+    /// Since when version control is at work on what is watched, if it is.
+    pub(super) fn checkout(&self) -> Option<Duration> {
+        self.filter.trees().iter().filter_map(|tree| checkout::since(&tree.real)).min()
     }
 
     /// Whether `path` is an ignore file that is in force.
