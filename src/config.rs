@@ -165,9 +165,9 @@ fn spec(found: &Found<'_>) -> Result<Spec, Failure> {
         "" => Err("it is empty".into()),
         text => Ok(Spec { text: text.into(), base: found.base.to_owned() }),
     })?;
-    match spec.check() {
+    match spec.understood() {
         Ok(()) => Ok(spec),
-        Err(Failure { message, help, .. }) => Err(Failure { help, ..found.failure(&message) }),
+        Err(reason) => Err(found.failure(&reason).help(Spec::ESCAPES)),
     }
 }
 

@@ -86,25 +86,28 @@ pub struct Wanted<'a> {
 /// source; the target needs features that are not enabled; the metadata of a package is wrong.
 pub fn resolve<'a>(metadata: &'a Metadata, wanted: &Wanted<'a>) -> Result<Entry, Failure> {
     let search = Search::new(metadata, wanted.package, wanted.from, wanted.current_dir)?;
-    let (candidate, entry) = match (wanted.entry, wanted.target) {
+    let (candidate, entry, place) = match (wanted.entry, wanted.target) {
         (Some(text), None) => {
             let entry = EntryPath::parse(text, "")?;
-            (named(&search, &entry, "")?, entry)
+            (named(&search, &entry, "")?, entry, None)
         }
         (Some(text), Some((kind, name))) => {
             let entry = EntryPath::parse(text, "")?;
             let candidate = search.flagged(kind, name)?;
             agree(&candidate, &entry)?;
-            (candidate, entry)
+            (candidate, entry, None)
         }
         (None, Some((kind, name))) => {
             let candidate = search.flagged(kind, name)?;
-            let entry = configured_for(&candidate, wanted)?;
-            (candidate, entry)
+            let (entry, place) = configured_for(&candidate, wanted)?;
+            (candidate, entry, place)
         }
         (None, None) => configured(metadata, &search, wanted)?,
     };
-    look_up(&candidate, &entry, wanted.current_dir)?;
+    look_up(&candidate, &entry, wanted.current_dir).map_err(|failure| match place {
+        Some(place) => failure.help(format!("the entry comes from {place}")),
+        None => failure,
+    })?;
     let Candidate { package, target, kind } = candidate;
     let graph = Graph::new(metadata, package, kind);
     check_features(&candidate, &graph)?;
@@ -151,12 +154,12 @@ fn agree(candidate: &Candidate<'_>, entry: &EntryPath) -> Result<(), Failure> {
     Err(Failure::usage(what).help(format!("leave out `{flag}`, or write `{main}`")))
 }
 
-/// No entry was typed, and no target: the metadata, else the default binary.
+/// No entry was typed, and no target: the metadata (with the place in it), else the default binary.
 fn configured<'a>(
     metadata: &'a Metadata,
     search: &Search<'a>,
     wanted: &Wanted<'a>,
-) -> Result<(Candidate<'a>, EntryPath), Failure> {
+) -> Result<(Candidate<'a>, EntryPath, Option<String>), Failure> {
     let mut tables = Vec::new();
     for package in search.first() {
         let table = Table::of_package(package, wanted.current_dir)?;
@@ -166,18 +169,18 @@ fn configured<'a>(
     }
     let workspace = wanted.workspace.filter(|table| table.entry().is_some());
     if let [(package, table)] = tables.as_slice() {
-        let (entry, origin) = configured_entry(table)?;
+        let (entry, place) = configured_entry(table)?;
         // A package speaks of itself.
         let id = Some(package.id.repr.as_str());
         let own = Search::new(metadata, id, wanted.from, wanted.current_dir)?;
-        return Ok((named(&own, &entry, &origin)?, entry));
+        return Ok((named(&own, &entry, &format!(" ({place})"))?, entry, Some(place)));
     }
     if let Some(table) = workspace {
-        let (entry, origin) = configured_entry(table)?;
-        return Ok((named(search, &entry, &origin)?, entry));
+        let (entry, place) = configured_entry(table)?;
+        return Ok((named(search, &entry, &format!(" ({place})"))?, entry, Some(place)));
     }
     if tables.is_empty() {
-        return Ok((search.main()?, EntryPath::main()));
+        return Ok((search.main()?, EntryPath::main(), None));
     }
     let rows = tables.iter().map(|(_, table)| {
         format!("\n  {}  {}", table.entry().unwrap_or_default(), table.place("entry"))
@@ -191,22 +194,25 @@ fn configured<'a>(
 
 /// No entry was typed, but a target: where the metadata's entry means the same one, its module and
 /// function stand.
-fn configured_for(candidate: &Candidate<'_>, wanted: &Wanted<'_>) -> Result<EntryPath, Failure> {
+fn configured_for(
+    candidate: &Candidate<'_>,
+    wanted: &Wanted<'_>,
+) -> Result<(EntryPath, Option<String>), Failure> {
     let package = Table::of_package(candidate.package, wanted.current_dir)?;
     let tables = package.iter().chain(wanted.workspace);
     let Some(table) = tables.into_iter().find(|table| table.entry().is_some()) else {
-        return Ok(EntryPath::main());
+        return Ok((EntryPath::main(), None));
     };
-    let (entry, _) = configured_entry(table)?;
+    let (entry, place) = configured_entry(table)?;
     let is_meant = candidate.is_meant_by(&entry.target);
-    Ok(if is_meant { entry } else { EntryPath::main() })
+    Ok(if is_meant { (entry, Some(place)) } else { (EntryPath::main(), None) })
 }
 
 /// The `entry` of a table, and where it stands for messages.
 fn configured_entry(table: &Table) -> Result<(EntryPath, String), Failure> {
-    let origin = format!(" ({})", table.place("entry"));
+    let place = table.place("entry");
     let text = table.entry().unwrap_or_default();
-    Ok((EntryPath::parse(text, &origin)?, origin))
+    Ok((EntryPath::parse(text, &format!(" ({place})"))?, place))
 }
 
 fn look_up(
@@ -279,12 +285,14 @@ fn check_features(candidate: &Candidate<'_>, graph: &Graph<'_>) -> Result<(), Fa
     if missing.is_empty() {
         return Ok(());
     }
+    let (features, them) =
+        if missing.len() == 1 { ("feature", "it") } else { ("features", "them") };
     Err(Failure::usage(format!(
-        "{} `{}` of package `{}` requires the features {}",
+        "{} `{}` of package `{}` requires the {features} {}",
         candidate.kind.what(),
         candidate.target.name,
         candidate.package.name,
         wording::list(missing.iter().copied())
     ))
-    .help(format!("enable them with `--features {}`", missing.join(","))))
+    .help(format!("enable {them} with `--features {}`", missing.join(","))))
 }

@@ -58,6 +58,8 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Whether the content differs from what was last seen there.
     pub content: Content,
+    /// How long ago it was last written, as the file system tells. `None` for what is gone.
+    pub age: Option<Duration>,
 }
 
 /// What a changed file is to the build.
@@ -113,7 +115,12 @@ pub enum Level {
 pub enum BuildEvent {
     /// The manifests were read again, and what came of it is in force: `true` when entry, packages
     /// or watch set are others than before.
-    Resolved { changed: bool },
+    Resolved {
+        changed: bool,
+        /// What the server is told or run with is other than before (the function, `[env]`, the
+        /// runner): it restarts, also when its executable stays the same.
+        restart: bool,
+    },
     /// Cargo is running.
     Spawned { pid: u32 },
     /// The compiler said something.
@@ -192,6 +199,8 @@ pub enum ServerEvent {
     Superseded,
     /// It listens on addresses of its own. Said again when they change.
     Listening(Vec<Endpoint>),
+    /// It has not written to any file so far, as far as the system tells. Said before it stops.
+    WroteNothing,
     /// The process has ended, and what was left of its group has been killed.
     Exited(Exit),
 }
@@ -349,7 +358,7 @@ pub enum Report {
     ServerSpawned { generation: Generation, pid: u32, handover: Handover },
     /// It can be reached here. `after`: since its start.
     ServerListening { generation: Generation, endpoints: Vec<Endpoint>, after: Duration },
-    /// It listens elsewhere than the port that the user named.
+    /// It listens elsewhere than the port that the user named. Said once for the same addresses.
     ServerElsewhere { generation: Generation, expected: u16, endpoints: Vec<Endpoint> },
     /// It has not listened on anything so far.
     ServerSilent { generation: Generation, after: Duration },

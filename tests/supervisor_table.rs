@@ -68,7 +68,7 @@ impl Desk {
                 _ => ChangeKind::Asset,
             },
         };
-        self.step(Event::Changed(vec![Change { path: path.into(), kind, content }]));
+        self.step(Event::Changed(vec![Change { path: path.into(), kind, content, age: None }]));
     }
 
     fn build(&mut self, generation: u64, outcome: BuildOutcome) {
@@ -319,6 +319,40 @@ fn cargos_own_writing_of_the_lock_file_is_no_change() {
 }
 
 #[test]
+fn the_lock_file_that_asking_for_the_workspace_writes_cancels_nothing() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("Cargo.toml");
+    desk.change("Cargo.lock");
+    assert_eq!(desk.did(), ["build 2 resolve [Cargo.toml]"]);
+    // From here on cargo may have read it, and it was somebody else.
+    desk.step(Event::Build(Generation(2), BuildEvent::Spawned { pid: 7 }));
+    desk.change("Cargo.lock");
+    assert_eq!(desk.did(), ["cancel 2"]);
+    desk.build(2, BuildOutcome::Cancelled);
+    assert_eq!(desk.did(), ["build 3 resolve [Cargo.lock,Cargo.toml]"]);
+}
+
+#[test]
+fn what_a_server_is_told_or_run_with_restarts_it_though_the_executable_is_the_same() {
+    let told = BuildEvent::Resolved { changed: true, restart: true };
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("Cargo.toml");
+    desk.step(Event::Build(Generation(2), told.clone()));
+    desk.built(2, 1);
+    assert_eq!(desk.did(), ["build 2 resolve [Cargo.toml]", "terminate 1"]);
+
+    // Also when it comes from a build that is being cancelled.
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.change("Cargo.toml");
+    desk.change("src/main.rs");
+    desk.step(Event::Build(Generation(2), told));
+    desk.build(2, BuildOutcome::Cancelled);
+    desk.did();
+    desk.built(3, 1);
+    assert_eq!(desk.did(), ["terminate 1"]);
+}
+
+#[test]
 fn manifests_are_read_again_until_that_worked() {
     let mut desk = Desk::serving(Socket::Direct);
     desk.change("Cargo.toml");
@@ -489,6 +523,19 @@ fn a_server_elsewhere_than_asked_is_a_warning() {
             .iter()
             .any(|report| matches!(report, Report::ServerElsewhere { expected: 8080, .. }))
     );
+
+    // Once is enough, as long as it is the same.
+    let mut said_of = |generation: u64, address: &str| {
+        desk.change("src/main.rs");
+        desk.built(generation, generation.into());
+        desk.exited(generation - 1, Exit::Signal(15));
+        desk.server(generation, ServerEvent::Spawned { pid: 100 });
+        desk.server(generation, ServerEvent::Listening(vec![endpoint(address)]));
+        desk.said().iter().any(|report| matches!(report, Report::ServerElsewhere { .. }))
+    };
+    assert!(!said_of(2, THEIRS));
+    assert!(!said_of(3, "127.0.0.1:8080"));
+    assert!(said_of(4, THEIRS));
 }
 
 /// A minute or so of builds of half a second, in steps of 10 ms, and everybody who writes files.
@@ -612,6 +659,38 @@ fn a_server_that_writes_a_new_file_at_each_start_is_noticed_by_its_folder() {
     let play = Play { server: Some(|number| format!("data/{number}.log")), ..Play::default() };
     let (named, _) = play.run(&mut desk, 60_000);
     assert_eq!(named, Some(vec![PathBuf::from("data/")]));
+}
+
+#[test]
+fn somebody_who_saves_templates_on_each_answer_is_no_loop_where_the_system_knows_the_server() {
+    let mut desk = Desk::serving(Socket::Direct);
+    let mut generation = 1;
+    for _ in 0..30 {
+        desk.change("templates/index.html");
+        let started = desk.did();
+        assert_eq!(started.len(), 1, "it is not held back: {started:?}");
+        desk.wait(400);
+        desk.built(generation + 1, 1);
+        desk.server(generation, ServerEvent::WroteNothing);
+        desk.exited(generation, Exit::Signal(15));
+        generation += 1;
+        desk.server(generation, ServerEvent::Spawned { pid: 101 });
+        desk.did();
+        desk.wait(40);
+    }
+}
+
+#[test]
+fn somebody_who_saves_on_each_unchanged_build_is_no_loop() {
+    let mut desk = Desk::serving(Socket::Direct);
+    for generation in 2..30 {
+        desk.change("src/main.rs");
+        assert_eq!(desk.did(), [format!("build {generation} [src/main.rs]")]);
+        desk.wait(400);
+        desk.built(generation, 1);
+        desk.did();
+        desk.wait(40);
+    }
 }
 
 #[test]

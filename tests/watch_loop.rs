@@ -176,6 +176,29 @@ fn a_manifest_that_changes_is_read_again() {
 }
 
 #[test]
+fn what_the_server_is_told_takes_effect_though_the_executable_is_the_same() {
+    let project = Project::server("one");
+    project.edit("src/main.rs", "{ANSWER}", "{}");
+    project.edit("src/main.rs", "ANSWER.len()", "answer.len(), answer");
+    project.edit(
+        "src/main.rs",
+        "fn main() {",
+        "fn first() {}\nfn second() {}\n\nfn main() {\n    let _ = (ANSWER, first as fn(), second as fn());\n    \
+         let answer = [\"STARIO_BOOTSTRAP\", \"WORD\"].map(|it| std::env::var(it).unwrap_or_default()).join(\" \");",
+    );
+    let manifest = project.read("Cargo.toml");
+    let with = |entry| format!("{manifest}\n[package.metadata.stario]\nentry = \"{entry}\"\n");
+    project.write("Cargo.toml", with("main:first"));
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    assert_eq!(get(address, "/").as_deref(), Some("first "));
+    project.write("Cargo.toml", with("main:second"));
+    run.wait_for_answer(address, "second ");
+    project.write(".cargo/config.toml", "[env]\nWORD = \"word\"\n");
+    run.wait_for_answer(address, "second word");
+}
+
+#[test]
 fn a_broken_manifest_is_said_and_leaves_the_server() {
     let project = Project::server("one");
     let mut run = project.watch(NONE);
@@ -277,4 +300,26 @@ fn who_holds_the_port_that_a_server_wanted_is_named() {
     let text = notice["text"].as_str().expect("text");
     assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
     drop(other);
+}
+
+#[test]
+fn a_template_that_is_saved_on_each_answer_is_always_served() {
+    let project = Project::server("one");
+    project.edit(
+        "src/main.rs",
+        "fn main() {\n",
+        "fn main() {\n    let page = std::fs::read_to_string(\"page.html\").unwrap();\n",
+    );
+    project.edit("src/main.rs", "{ANSWER}", "{page}");
+    project.edit("src/main.rs", "ANSWER.len()", "page.len()");
+    project.edit("src/main.rs", "const ANSWER", "const _ANSWER");
+    project.write("page.html", "0");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    for number in 1..=12 {
+        let page = number.to_string();
+        project.write("page.html", &page);
+        run.wait_for_answer(address, &page);
+    }
+    assert_eq!(run.count("loop-ended"), 0, "{}", run.story());
 }

@@ -6,6 +6,7 @@
 //! next one. `main` speaks of the selected package: where a package holds the folder, it is that
 //! one and no other, as with `cargo run`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,8 @@ impl PartialEq for Candidate<'_> {
 pub(super) struct Search<'a> {
     rounds: Vec<Vec<&'a Package>>,
     members: Vec<&'a Package>,
+    /// The workspace's other members, where `-p` has chosen one.
+    others: Vec<&'a Package>,
     /// The first round is the one package that `-p` or the user's folder selects.
     pub(super) selected: bool,
     current_dir: &'a Path,
@@ -52,7 +55,9 @@ impl<'a> Search<'a> {
         if let Some(spec) = spec {
             let package = package(metadata, spec, current_dir)?;
             let rounds = vec![vec![package]];
-            return Ok(Self { rounds, members: vec![package], selected: true, current_dir });
+            let others = members.into_iter().filter(|it| it.id != package.id).collect();
+            let members = vec![package];
+            return Ok(Self { rounds, members, others, selected: true, current_dir });
         }
         let holding = holding(&members, from);
         let selected = holding.is_some();
@@ -64,7 +69,7 @@ impl<'a> Search<'a> {
         };
         let rounds = [holding.into_iter().collect(), default, members.clone()];
         let rounds = rounds.into_iter().filter(|round| !round.is_empty()).collect();
-        Ok(Self { rounds, members, selected, current_dir })
+        Ok(Self { rounds, members, others: Vec::new(), selected, current_dir })
     }
 
     /// The packages of the first round.
@@ -133,7 +138,10 @@ impl<'a> Search<'a> {
         Err(match wording::nearest(name, names()) {
             Some(near) => failure.help(format!("one with a similar name exists: `{near}`")),
             None if all.is_empty() => failure.help(format!("there is no {what} here at all")),
-            None => failure.help(format!("there is {}", wording::list(names()))),
+            None => {
+                let names: BTreeSet<_> = names().collect();
+                failure.help(format!("there is {}", wording::list(names)))
+            }
         })
     }
 
@@ -219,6 +227,12 @@ impl<'a> Search<'a> {
         let table = self.table(&all);
         let what = format!("nothing to run is called `{name}`{place}{origin}; there is{table}");
         let failure = Failure::usage(what);
+        if let Some(other) = self.others.iter().find(|it| !matches(it, name).is_empty()) {
+            return failure.help(format!(
+                "package `{0}` has it: choose that with `-p {0}`, or leave out `-p`",
+                other.name
+            ));
+        }
         let names = all.iter().flat_map(|it| [it.target.name.as_str(), it.package.name.as_str()]);
         let failure = match wording::nearest(name, names.chain(["main"])) {
             Some(near) => failure.help(format!("a similar name exists: `{near}`")),

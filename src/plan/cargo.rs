@@ -12,10 +12,13 @@ use crate::process::{self, Environment as Changes, Groups, Output, Program, Stre
 use crate::wording;
 use cargo_metadata::{Metadata, MetadataCommand};
 
+/// What is looked for in `PATH`.
+const CARGO: &str = "cargo";
+
 /// The cargo to call: `CARGO`, which cargo sets when it runs us, else the one in `PATH`.
 pub(super) fn path(env: &Environment, current_dir: &Path) -> PathBuf {
     let Some(cargo) = env.get("CARGO").filter(|cargo| !cargo.is_empty()) else {
-        return "cargo".into();
+        return CARGO.into();
     };
     let cargo = PathBuf::from(cargo);
     // A bare name is looked for in PATH.
@@ -89,12 +92,15 @@ async fn run(
         None => alone(command).await,
     };
     output.map_err(|error| {
-        let failure = Failure::usage(format!("cannot run cargo ({}): {error}", cargo.display()));
-        match error.kind() {
-            io::ErrorKind::NotFound => failure.help(
-                "install Rust from https://rustup.rs, or put the folder of cargo into `PATH`",
-            ),
-            _ => failure,
+        let named = cargo != Path::new(CARGO);
+        let origin = if named { " (`CARGO` in the environment)" } else { "" };
+        let failure = Failure::usage(format!("cannot run `{}`{origin}: {error}", cargo.display()));
+        if named {
+            failure.help("without that variable, the cargo in `PATH` is taken")
+        } else if error.kind() == io::ErrorKind::NotFound {
+            failure.help("put the folder of cargo into `PATH`, or install Rust: https://rustup.rs")
+        } else {
+            failure
         }
     })
 }
@@ -125,6 +131,9 @@ fn failure(stderr: &str, output: &Output, options: &CargoOptions) -> Failure {
         return failure
             .help("go to the folder of your server's package, or name it with `--manifest-path`")
             .help("`cargo init` makes a new package here");
+    }
+    if failure.message.starts_with("manifest path") && !failure.message.contains("help:") {
+        return failure.help("`--manifest-path` takes the Cargo.toml of your server's package");
     }
     failure
 }

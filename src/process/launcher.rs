@@ -23,6 +23,8 @@ use anyhow::{Context, ensure};
 pub(super) const NAME: &str = "__exec";
 /// Tells the launcher to go on.
 pub(super) const GO: &[u8] = b"+";
+/// In front of the system's number for an error, which says more than its text.
+const NUMBER: &str = "errno ";
 /// Says that a socket is handed over.
 const SOCKET: &str = "socket";
 /// Says that none is.
@@ -53,9 +55,20 @@ pub(super) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut tool = UnixStream::from(tool);
     if let Err(error) = launch(&mut tool, arguments) {
         // Who is not there to read it has no need of it.
-        let _ = write!(tool, "{error:#}");
+        let alone = error.source().is_none();
+        let error_of_exec = error.downcast_ref::<io::Error>().filter(|_| alone);
+        let _ = match error_of_exec.and_then(io::Error::raw_os_error) {
+            Some(number) => write!(tool, "{NUMBER}{number}"),
+            None => write!(tool, "{error:#}"),
+        };
     }
     ExitCode::FAILURE
+}
+
+/// What [`run`] has told the tool.
+pub(super) fn error(told: String) -> io::Error {
+    let number = told.strip_prefix(NUMBER).and_then(|number| number.parse().ok());
+    number.map_or_else(|| io::Error::other(told), io::Error::from_raw_os_error)
 }
 
 fn launch(

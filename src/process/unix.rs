@@ -67,7 +67,7 @@ impl Groups {
             return Ok(group);
         }
         group.wait().await;
-        Err(io::Error::other(error))
+        Err(launcher::error(error))
     }
 
     /// Process id of the watchdog.

@@ -178,7 +178,7 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
             ("notice", json!({ "level": level, "code": code, "text": text, "help": help }))
         }
         Report::Keys => return None,
-        Report::Stopping { signal } => ("stopping", json!({ "signal": signal.map(signal::own) })),
+        Report::Stopping { signal } => ("stopping", json!({ "signal": signal.map(signal::name) })),
         Report::Failed(Failure { message, help, .. }) => {
             ("error", json!({ "message": message, "help": help }))
         }

@@ -24,6 +24,11 @@ impl Reporter<'_> {
     /// stop working.
     pub fn report(&mut self, report: &Report) {
         self.terminal.report(report);
+        self.report_to_scripts(report);
+    }
+
+    /// Says it to scripts alone: people see it otherwise.
+    pub fn report_to_scripts(&mut self, report: &Report) {
         if let Some(json) = &mut self.json {
             json.report(report);
         }

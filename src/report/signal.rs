@@ -2,10 +2,18 @@
 
 use crate::event::Signal;
 
-/// The name of a signal that the tool got.
-pub(super) fn own(signal: Signal) -> &'static str {
+/// What a signal that the tool got is called by people.
+pub(super) fn spoken(signal: Signal) -> &'static str {
     match signal {
         Signal::Interrupt => "Ctrl-C",
+        Signal::Terminate | Signal::Hangup => name(signal),
+    }
+}
+
+/// The system's name of a signal that the tool got.
+pub(super) fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Interrupt => "SIGINT",
         Signal::Terminate => "SIGTERM",
         Signal::Hangup => "SIGHUP",
     }

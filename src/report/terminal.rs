@@ -191,7 +191,7 @@ impl Terminal {
                 "r + Enter: build and restart; q + Enter: quit; h + Enter: this help",
             ),
             Report::Stopping { signal } => {
-                let text = signal.map_or("as you asked".into(), |it| format!("on {}", signal::own(it)));
+                let text = signal.map_or("as you asked".into(), |it| format!("on {}", signal::spoken(it)));
                 self.status(Tone::Good, "Stopping", &text);
             }
             Report::Failed(failure) => self.failure(failure),
@@ -350,7 +350,8 @@ impl Terminal {
     /// `label: text`, as cargo and the compiler print it; further lines are indented.
     fn labelled(&mut self, tone: Tone, label: &str, text: &str) {
         let label = self.style(tone).apply_to(label);
-        self.raw(&format!("{label}: {}\n", text.trim_end().replace('\n', "\n  ")));
+        let lines = text.trim_end().replace('\n', "\n  ").replace("\n  \n", "\n\n");
+        self.raw(&format!("{label}: {lines}\n"));
     }
 
     fn style(&self, tone: Tone) -> Style {

@@ -30,6 +30,8 @@ struct Read {
 pub(super) struct Reread {
     /// Entry, packages or watch set are others than before.
     pub(super) changed: bool,
+    /// What a server is told or run with is other than before.
+    pub(super) restart: bool,
     /// What changed and only a new start can bring about.
     pub(super) notice: Option<Notice>,
 }
@@ -54,12 +56,17 @@ impl Project {
     pub(super) async fn reread(&self) -> Result<Reread, Failure> {
         let new = read(&self.source, &self.groups).await?;
         let old = std::mem::replace(&mut *self.lock(), new.clone());
+        let other_run = old.cargo_run != new.cargo_run;
         let (old, new) = (old.plan, new.plan);
+        let restart = other_run
+            || old.entry.function != new.entry.function
+            || old.config.tracer != new.config.tracer;
         Ok(Reread {
-            changed: old.watch != new.watch
+            changed: restart
+                || old.watch != new.watch
                 || old.entry.selection() != new.entry.selection()
-                || old.entry.function != new.entry.function
                 || old.entry.local != new.entry.local,
+            restart,
             notice: only_at_start(&old.config, &new.config),
         })
     }

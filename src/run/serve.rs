@@ -1,12 +1,13 @@
 //! `serve`: builds once and becomes the server.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::watch::{Address, server_command};
 use super::{Start, exit_code};
 use crate::build::{BuildHandle, Builder};
 use crate::error::{BUILD_FAILED, Failure};
-use crate::event::{BuildEvent, BuildOutcome, Endpoint, Event, Generation, Handover, Report};
+use crate::event::{BuildEvent, BuildOutcome, Endpoint, Event, Exit, Generation, Handover, Report};
 use crate::report::Reporter;
 use crate::server;
 
@@ -18,7 +19,7 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     let Start { project, groups, sender, mut events } = start;
     let address = Address::claim(&project.plan())?;
     let command = project.build_command();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     reporter.report(&Report::BuildStarted { generation: ONLY });
     let build = Builder::new(groups.clone(), sender).spawn(
         ONLY,
@@ -31,6 +32,9 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         let Some(event) = events.recv().await else { return Ok(BUILD_FAILED) };
         match event {
             Event::Signal(signal) => {
+                if interrupted.is_none() {
+                    reporter.report_to_scripts(&Report::Stopping { signal: Some(signal) });
+                }
                 interrupted = Some(signal);
                 BuildHandle::cancel(&build);
             }
@@ -45,12 +49,15 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
                 (_, Some(signal)) => return Ok(exit_code(signal)),
                 (BuildOutcome::Succeeded(artifact), None) => break artifact,
                 (BuildOutcome::Broken { message, help }, None) => {
+                    reporter.report_to_scripts(&build_failed(began, None));
                     return Err(Failure { message, help, code: BUILD_FAILED });
                 }
                 // Cargo has said why.
-                (BuildOutcome::Failed(_) | BuildOutcome::Cancelled, None) => {
+                (BuildOutcome::Failed(exit), None) => {
+                    reporter.report_to_scripts(&build_failed(began, Some(exit)));
                     return Ok(BUILD_FAILED);
                 }
+                (BuildOutcome::Cancelled, None) => return Ok(BUILD_FAILED),
             },
             _ => {}
         }
@@ -72,9 +79,21 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     }
     if let Some(listener) = &address.listener {
         let endpoints: Vec<Endpoint> = vec![listener.endpoint().clone()];
-        let after = std::time::Duration::ZERO;
+        let after = Duration::ZERO;
         reporter.report(&Report::ServerListening { generation: ONLY, endpoints, after });
     }
     let exit = server::serve(groups, command, address.listener.and_then(Arc::into_inner)).await?;
     Ok(server::exit_code(exit))
+}
+
+/// For scripts: people have cargo's words, or the failure's.
+fn build_failed(began: Instant, exit: Option<Exit>) -> Report {
+    Report::BuildFailed {
+        generation: ONLY,
+        elapsed: began.elapsed(),
+        exit,
+        message: None,
+        help: Vec::new(),
+        serving: None,
+    }
 }

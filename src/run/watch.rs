@@ -120,8 +120,11 @@ fn settings(config: &Config, address: &Address) -> Settings {
 pub(super) struct Address {
     /// Held for the tool's whole life, where servers inherit it.
     pub(super) listener: Option<Arc<Listener>>,
+    /// As it was at the start, as are all of these.
+    pub(super) host: String,
     /// Never 0.
     pub(super) port: u16,
+    pub(super) unix_socket: Option<PathBuf>,
 }
 
 impl Address {
@@ -138,7 +141,7 @@ impl Address {
         if inherits {
             let listener = socket::bind(&config.host, config.port.number, unix_socket)?;
             let port = listener.port().unwrap_or(config.port.number);
-            return Ok(Self { listener: Some(Arc::new(listener)), port });
+            return Ok(Self::new(config, Some(Arc::new(listener)), port));
         }
         if unix_socket.is_some() || (config.port.named && config.port.number != 0) {
             socket::ensure_free(&config.host, config.port.number, unix_socket)?;
@@ -147,7 +150,12 @@ impl Address {
             0 => socket::free_port(&config.host)?,
             port => port,
         };
-        Ok(Self { listener: None, port })
+        Ok(Self::new(config, None, port))
+    }
+
+    fn new(config: &Config, listener: Option<Arc<Listener>>, port: u16) -> Self {
+        let (host, unix_socket) = (config.host.clone(), config.unix_socket.clone());
+        Self { listener, host, port, unix_socket }
     }
 }
 
@@ -222,7 +230,7 @@ impl Effects<'_, '_> {
                 // Nobody listens: the tool is ending.
                 let _ = sender.send(Event::Build(
                     generation,
-                    BuildEvent::Resolved { changed: reread.changed },
+                    BuildEvent::Resolved { changed: reread.changed, restart: reread.restart },
                 ));
                 if let Some(notice) = reread.notice {
                     let _ = sender.send(Event::Notice(notice));
@@ -262,9 +270,9 @@ pub(super) fn server_command(
         arguments: plan.args.clone(),
         current_dir: plan.current_dir.clone(),
         told: Told {
-            host: plan.config.host.clone(),
+            host: address.host.clone(),
             port: address.port,
-            unix_socket: plan.config.unix_socket.clone(),
+            unix_socket: address.unix_socket.clone(),
             tracer: plan.config.tracer.clone(),
             bootstrap: plan.entry.function.clone(),
             dev,

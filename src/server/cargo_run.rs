@@ -47,7 +47,7 @@ pub struct CargoQuery {
 }
 
 /// What `cargo run` adds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CargoRun {
     /// `CARGO` and what is known of the package.
     package: Vec<(&'static str, OsString)>,

@@ -1,6 +1,6 @@
 //! The socket that the tool holds for its whole life and that one server after the other inherits.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use crate::error::Failure;
@@ -45,13 +45,17 @@ pub fn ensure_free(host: &str, port: u16, unix_socket: Option<&Path>) -> Result<
 
 /// Binds the first address of the host that can be bound.
 fn bind_tcp(host: &str, port: u16) -> Result<TcpListener, Failure> {
-    // `[::1]`, as it stands in URLs.
-    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    TcpListener::bind((name, port)).map_err(|error| failed(host, port, &error))
+    TcpListener::bind((unbracketed(host), port)).map_err(|error| failed(host, port, &error))
+}
+
+/// `[::1]`, as it stands in URLs.
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 fn failed(host: &str, port: u16, error: &std::io::Error) -> Failure {
     use std::io::ErrorKind;
+    let name = unbracketed(host);
     let shown = if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")
     } else {
@@ -72,6 +76,13 @@ fn failed(host: &str, port: u16, error: &std::io::Error) -> Failure {
             Failure::usage(format!("this machine has no address {host}: {error}"))
                 .help("`--host 127.0.0.1` is reached from this machine, `--host 0.0.0.0` from all")
         }
-        _ => Failure::usage(format!("could not listen on {shown}: {error}")),
+        _ => {
+            let failure = Failure::usage(format!("could not listen on {shown}: {error}"));
+            if name.parse::<IpAddr>().is_ok() {
+                return failure;
+            }
+            failure
+                .help(format!("is `{host}` a name of this machine? `--host 127.0.0.1` needs none"))
+        }
     }
 }

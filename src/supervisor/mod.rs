@@ -1,8 +1,8 @@
 //! Decides: an event and the time come in, actions go out. No I/O, no clock, no printing, so that
 //! every order of events can be tried in a test.
 //!
-//! Two halves move apart from each other: what is being **made** ([`Make`]) and what **lives**
-//! ([`Fleet`]). They meet where a build ends: its executable replaces the living server's, or is the
+//! Two halves move apart from each other: what is being **made** (`Make`) and what **lives**
+//! (`Fleet`). They meet where a build ends: its executable replaces the living server's, or is the
 //! same and leaves it alone.
 
 mod fleet;
@@ -12,7 +12,7 @@ mod work;
 use std::time::{Duration, Instant};
 
 use self::fleet::{Candidate, Fleet, Phase, SILENT, Server};
-use self::loops::{Advice, LoopGuard};
+use self::loops::{Advice, LoopGuard, Writer};
 use self::work::Work;
 use crate::event::{
     Action, Artifact, BuildEvent, BuildOrder, BuildOutcome, Change, ChangeKind, Content, Endpoint,
@@ -60,8 +60,9 @@ pub enum Socket {
 enum Make {
     /// Nothing.
     Idle,
-    /// A build runs and answers `work`. `kept`: changes no longer cancel it.
-    Building { generation: Generation, since: Instant, work: Work, kept: bool },
+    /// A build runs and answers `work`. `asking`: cargo is still asked for the workspace, and reads
+    /// the lock file once more when that is done. `kept`: changes no longer cancel it.
+    Building { generation: Generation, since: Instant, work: Work, asking: bool, kept: bool },
     /// A build was cancelled, and its end is awaited.
     Cancelling { generation: Generation, since: Instant },
     /// A round is held back until then, to see who writes. See [`loops`].
@@ -92,6 +93,8 @@ pub struct State {
     fleet: Fleet,
     loops: LoopGuard,
     marks: Marks,
+    /// Where the server listens in place of the port that the user named, as it was said last.
+    elsewhere: Vec<Endpoint>,
     /// The exit code, once the tool is ending.
     ending: Option<u8>,
 }
@@ -109,6 +112,7 @@ impl State {
             fleet: Fleet::default(),
             loops: LoopGuard::default(),
             marks: Marks::default(),
+            elsewhere: Vec::new(),
             ending: None,
         }
     }
@@ -166,8 +170,12 @@ impl State {
         }
         if inside {
             let mark = self.marks.served.max(self.marks.started).unwrap_or(now);
+            let writer = match self.make {
+                Make::Building { .. } | Make::Cancelling { .. } => Writer::Build,
+                Make::Idle | Make::Held { .. } => Writer::Server,
+            };
             let paths = changes.iter().map(|change| change.path.clone());
-            self.loops.inside(paths, now.saturating_duration_since(mark));
+            self.loops.inside(paths, writer, now.saturating_duration_since(mark));
         } else {
             self.loops.outside();
         }
@@ -183,12 +191,14 @@ impl State {
 
     /// Whether a change is one: during a build every write counts, else the content decides.
     fn counts(&self, change: &Change, now: Instant) -> bool {
+        if change.kind == ChangeKind::Lock {
+            // Cargo writes the lock file itself when it is asked after a change of a manifest, and
+            // while it builds; the compiler never reads it.
+            let asking = matches!(self.make, Make::Building { asking: true, .. });
+            return change.content == Content::New && !asking;
+        }
         if change.content == Content::New {
             return true;
-        }
-        // Cargo writes the lock file itself while it builds, and the compiler never reads it.
-        if change.kind == ChangeKind::Lock {
-            return false;
         }
         match self.make {
             Make::Building { .. } | Make::Cancelling { .. } => true,
@@ -204,17 +214,19 @@ impl State {
         self.settings.debounce * 2 + Duration::from_millis(1_200)
     }
 
-    /// Whether these changes are somebody's who saves again on seeing the answer to the last save (a
-    /// script that measures, an assistant). Each round is then written into, at its server's start,
-    /// like by a server that writes. But a server writes data, which leaves the executable as it is;
-    /// and a build's own writes are reported before it has ended for a quiet time, or late now and
-    /// then, but not in each round.
+    /// Whether these changes are somebody's who saves again on seeing what came of the last save (a
+    /// script that measures, an assistant). Each round is then written into, like by a build script
+    /// or a server that writes. But a build has written before it ended; a server writes only where
+    /// one was started, and it writes data, which leaves the executable as it is.
     fn is_edit(&self, changes: &[Change], now: Instant) -> bool {
-        let built = matches!(self.make, Make::Idle | Make::Held { .. })
-            && self.marks.finished.is_some_and(|at| at + self.settings.debounce < now);
-        built
-            && self.marks.renewed
-            && changes.iter().all(|change| change.kind == ChangeKind::Source)
+        let idle = matches!(self.make, Make::Idle | Make::Held { .. });
+        let Some(finished) = self.marks.finished.filter(|_| idle) else { return false };
+        let written =
+            |change: &Change| now.checked_sub(change.age.unwrap_or(self.settings.debounce));
+        let built_before = changes.iter().all(|it| written(it).is_some_and(|at| finished < at));
+        let is_source = changes.iter().all(|it| it.kind == ChangeKind::Source);
+        let started = self.marks.started < self.marks.served;
+        built_before && (!started || (is_source && self.marks.renewed))
     }
 
     /// Until when a write may be the round's own doing. `None` before the first round.
@@ -303,7 +315,8 @@ impl State {
             resolve: work.resolve,
             changed: work.changed.iter().cloned().collect(),
         }));
-        self.make = Make::Building { generation: self.last, since: now, work, kept: false };
+        let asking = work.resolve;
+        self.make = Make::Building { generation: self.last, since: now, work, asking, kept: false };
     }
 
     /// Ends the build; what it was to answer is pending again.
@@ -328,7 +341,11 @@ impl State {
         let (current, since) = match self.make {
             Make::Building { generation, since, .. } => (generation, since),
             Make::Cancelling { generation, since } => {
-                // What a cancelled build still says is of no use; that it ended is.
+                if let BuildEvent::Resolved { restart, .. } = event {
+                    // It is in force, and will not be said again.
+                    self.pending.restart |= restart;
+                }
+                // What else a cancelled build still says is of no use; that it ended is.
                 if !matches!(event, BuildEvent::Finished(_)) {
                     return;
                 }
@@ -340,11 +357,18 @@ impl State {
             return;
         }
         match event {
-            BuildEvent::Resolved { changed: true } => {
-                actions.push(Action::Report(Report::Resolved { generation }));
+            BuildEvent::Resolved { changed, restart } => {
+                if let Make::Building { work, .. } = &mut self.make {
+                    work.restart |= restart;
+                }
+                if changed {
+                    actions.push(Action::Report(Report::Resolved { generation }));
+                }
             }
-            BuildEvent::Resolved { changed: false } => {}
             BuildEvent::Spawned { pid } => {
+                if let Make::Building { asking, .. } = &mut self.make {
+                    *asking = false;
+                }
                 actions.push(Action::Report(Report::BuildSpawned { generation, pid }));
             }
             BuildEvent::Diagnostic(diagnostic) => {
@@ -506,6 +530,7 @@ impl State {
                     }
                 }
             }
+            ServerEvent::WroteNothing => self.loops.not_the_server(),
             ServerEvent::Exited(exit) => self.exited(generation, exit, now, actions),
         }
     }
@@ -561,13 +586,18 @@ impl State {
         if let Some(expected) = named_port
             && expected != 0
             && first
-            && !endpoints.iter().any(|endpoint| endpoint.port() == Some(expected))
         {
-            actions.push(Action::Report(Report::ServerElsewhere {
-                generation,
-                expected,
-                endpoints,
-            }));
+            if endpoints.iter().any(|endpoint| endpoint.port() == Some(expected)) {
+                self.elsewhere.clear();
+            } else if self.elsewhere != endpoints {
+                // Who has read it once need not read it after every save.
+                self.elsewhere.clone_from(&endpoints);
+                actions.push(Action::Report(Report::ServerElsewhere {
+                    generation,
+                    expected,
+                    endpoints,
+                }));
+            }
         }
     }
 

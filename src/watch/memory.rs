@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::snapshot::Stamp;
+use super::system;
 use crate::event::Content;
 
 /// The content of a file.
@@ -18,25 +20,41 @@ const CHUNK: usize = 64 * 1024;
 /// What was last seen, of those files alone that changed.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    seen: HashMap<PathBuf, Hash>,
+    seen: HashMap<PathBuf, Seen>,
 }
 
+/// A file as it was last seen.
+#[derive(Debug)]
+struct Seen {
+    hash: Hash,
+    /// Taken before the content was read. `None`: not known.
+    marks: Option<Marks>,
+}
+
+/// What no write leaves as it is: beside the stamp, a time that nobody can set.
+type Marks = (Stamp, i128);
+
 impl Memory {
-    /// Compares what lies at `path` now with what was last seen, and remembers it.
-    pub(super) fn compare(&mut self, path: &Path) -> Content {
-        let Some(now) = hash(path) else {
-            self.seen.remove(path);
-            return Content::New;
+    /// Compares what lies at `path` now with what was last seen, and remembers it. `None`: nothing
+    /// was written since. A file that takes long to reach the disk is heard of twice, when it is
+    /// written and when it is closed.
+    pub(super) fn compare(&mut self, path: &Path) -> Option<Content> {
+        let marks = path.metadata().ok().map(|it| (Stamp::of(&it), system::touched(&it)));
+        let Some(hash) = hash(path) else {
+            // Of a folder that went away, no file says so.
+            self.seen.retain(|seen, _| !seen.starts_with(path));
+            return Some(Content::New);
         };
-        match self.seen.insert(path.to_path_buf(), now) {
-            Some(before) if before == now => Content::Same,
-            _ => Content::New,
+        match self.seen.insert(path.to_path_buf(), Seen { hash, marks }) {
+            Some(before) if before.hash != hash => Some(Content::New),
+            Some(before) => (marks.is_none() || before.marks != marks).then_some(Content::Same),
+            None => Some(Content::New),
         }
     }
 
     /// Remembers `hash` as seen.
     pub(super) fn remember(&mut self, path: PathBuf, hash: Hash) {
-        self.seen.insert(path, hash);
+        self.seen.insert(path, Seen { hash, marks: None });
     }
 }
 
@@ -64,6 +82,7 @@ mod tests {
     use super::{CHUNK, Memory, hash};
     use crate::event::Content;
     use std::fs;
+    use std::path::Path;
 
     #[test]
     fn the_first_change_is_new_and_the_same_bytes_are_not() {
@@ -71,14 +90,38 @@ mod tests {
         let path = folder.path().join("x");
         let mut memory = Memory::default();
         fs::write(&path, "a").unwrap();
-        assert_eq!(memory.compare(&path), Content::New);
-        assert_eq!(memory.compare(&path), Content::Same);
-        fs::write(&path, "b").unwrap();
-        assert_eq!(memory.compare(&path), Content::New);
+        assert_eq!(memory.compare(&path), Some(Content::New));
+        assert_eq!(memory.compare(&path), None, "nobody wrote");
+        write_after(&path, "a");
+        assert_eq!(memory.compare(&path), Some(Content::Same));
+        write_after(&path, "b");
+        assert_eq!(memory.compare(&path), Some(Content::New));
         fs::remove_file(&path).unwrap();
-        assert_eq!(memory.compare(&path), Content::New);
+        assert_eq!(memory.compare(&path), Some(Content::New));
         fs::write(&path, "b").unwrap();
-        assert_eq!(memory.compare(&path), Content::New, "gone in between");
+        assert_eq!(memory.compare(&path), Some(Content::New), "gone in between");
+    }
+
+    #[test]
+    fn what_went_away_with_its_folder_is_new_when_it_is_there_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, aside) = (root.path().join("folder"), root.path().join("aside"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("x"), "a").unwrap();
+        let mut memory = Memory::default();
+        memory.compare(&folder.join("x"));
+        fs::rename(&folder, &aside).unwrap();
+        assert_eq!(memory.compare(&folder), Some(Content::New));
+        fs::rename(&aside, &folder).unwrap();
+        assert_eq!(memory.compare(&folder.join("x")), Some(Content::New));
+    }
+
+    /// Writes so often that it shows in the file's times: their steps may be some milliseconds.
+    fn write_after(path: &Path, content: &str) {
+        let before = path.metadata().unwrap().modified().unwrap();
+        while path.metadata().unwrap().modified().unwrap() == before {
+            fs::write(path, content).unwrap();
+        }
     }
 
     #[test]

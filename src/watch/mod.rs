@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::error::Failure;
 use crate::event::Event;
 
+mod checkout;
 mod classify;
 mod exclude;
 mod filter;

@@ -38,11 +38,21 @@ pub(super) fn is_temporary(name: &OsStr) -> bool {
         || wrapped(b".goutputstream-", b"")
         || wrapped(b".", b".kate-swp")
         || wrapped(b".subl", b".tmp")
+        || is_sed(name)
         // NFS: a file that was removed while open.
         || wrapped(b".nfs", b"") && name[4..].iter().all(u8::is_ascii_hexdigit)
         || name == b".DS_Store"
         || name == b"Thumbs.db"
         || name == b"desktop.ini"
+}
+
+/// `sed -i`: `sed` and six characters of mkstemp(3). Six small letters are more likely a word.
+fn is_sed(name: &[u8]) -> bool {
+    name.strip_prefix(b"sed").is_some_and(|rest| {
+        rest.len() == 6
+            && rest.iter().all(u8::is_ascii_alphanumeric)
+            && !rest.iter().all(u8::is_ascii_lowercase)
+    })
 }
 
 /// `.*.sw?`: vim counts down from `.swp`.
@@ -81,11 +91,14 @@ mod tests {
             "main.rs.vsctmp",
             ".goutputstream-X1Y2Z3",
             ".nfs000000000012ab34",
+            "sed5JfXIh",
         ] {
             assert!(is_temporary(name.as_ref()), "{name}");
         }
         for name in [
             "main.rs",
+            "sediments",
+            "sed12",
             "~",
             "##",
             ".#",

@@ -21,15 +21,27 @@ pub(super) struct Pace {
     /// Files that keep being written, since when.
     restless: HashMap<PathBuf, Instant>,
     pending: HashSet<Found>,
+    /// When something was found last.
+    latest: Option<Instant>,
     /// Since when something is pending.
     since: Option<Instant>,
     /// When it is to be said.
     due: Option<Instant>,
+    /// A checkout was under way when it was last time.
+    sitting_out: bool,
 }
 
 impl Pace {
     pub(super) fn new(quiet: Duration) -> Self {
-        Self { quiet, restless: HashMap::new(), pending: HashSet::new(), since: None, due: None }
+        Self {
+            quiet,
+            restless: HashMap::new(),
+            pending: HashSet::new(),
+            latest: None,
+            since: None,
+            due: None,
+            sitting_out: false,
+        }
     }
 
     /// The paths of `events` that have come to rest, or have kept us waiting for too long.
@@ -61,15 +73,26 @@ impl Pace {
         if found.is_empty() {
             return;
         }
-        let waiting = wait || found.len() > BURST || !self.pending.is_empty();
-        let latest = *self.since.get_or_insert(now) + PATIENCE;
-        self.due = Some(if waiting { latest.min(now + self.quiet) } else { now });
+        // A checkout comes to us a few files at a time, as each of them comes to rest.
+        let flows = self.latest.replace(now).is_some_and(|at| now < at + 2 * self.quiet);
+        let waiting = wait || found.len() > BURST || flows;
+        let end = *self.since.get_or_insert(now) + PATIENCE;
+        self.due = Some(if waiting { end.min(now + self.quiet) } else { now });
         self.pending.extend(found);
     }
 
     /// When it is time to speak.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
+    }
+
+    /// Whether a checkout is `under_way`, now that it is time to speak: then it is not, nor for a
+    /// quiet time after the end, until the last file has come to rest.
+    pub(super) fn sit_out(&mut self, under_way: bool, now: Instant) {
+        if under_way || self.sitting_out {
+            self.due = Some(now + (2 * self.quiet).max(Duration::from_millis(10)));
+        }
+        self.sitting_out = under_way;
     }
 
     /// What is to be said, if it is time.
@@ -113,6 +136,20 @@ mod tests {
         assert!(pace.take(now + QUIET).is_none());
         assert_eq!(pace.take(now + 2 * QUIET).unwrap().len(), BURST + 3);
         assert_eq!(pace.due(), None);
+    }
+
+    #[test]
+    fn what_comes_a_few_at_a_time_is_said_with_its_first_and_when_it_is_over() {
+        let start = Instant::now();
+        let mut pace = Pace::new(QUIET);
+        let (mut now, mut said) = (start, Vec::new());
+        while now < start + PATIENCE / 2 {
+            pace.add(found(1), now, false);
+            said.extend(pace.take(now).map(|_| now));
+            now += QUIET / 5;
+        }
+        assert_eq!(said, [start]);
+        assert!(pace.take(now + QUIET).is_some());
     }
 
     #[test]

@@ -86,7 +86,7 @@ help: the workspace has `admin-api`, `shared` and `web`
         str![[r#"
 error: nothing to run is called `admin-api` in package `web`; there is
   web  binary of package web  crates/web/src/main.rs
-help: `main` is the package's default binary; modules inside follow behind `::`
+help: package `admin-api` has it: choose that with `-p admin-api`, or leave out `-p`
 
 "#]]
     );
@@ -129,6 +129,7 @@ fn a_manifest_from_elsewhere() {
         project.failure(".", missing),
         str![[r#"
 error: manifest path `nowhere/Cargo.toml` does not exist
+help: `--manifest-path` takes the Cargo.toml of your server's package
 
 "#]]
     );
@@ -334,8 +335,8 @@ fn features_that_the_target_requires() {
     assert_data_eq!(
         project.failure(".", "watch"),
         str![[r#"
-error: binary `app` of package `app` requires the features `tls`
-help: enable them with `--features tls`
+error: binary `app` of package `app` requires the feature `tls`
+help: enable it with `--features tls`
 
 "#]]
     );
@@ -458,8 +459,8 @@ fn a_cargo_that_is_not_there() {
     assert_data_eq!(
         project.failure(".", "watch"),
         str![[r#"
-error: cannot run cargo (/nowhere/cargo): [..]
-help: install Rust from https://rustup.rs, or put the folder of cargo into `PATH`
+error: cannot run `/nowhere/cargo` (`CARGO` in the environment): [..]
+help: without that variable, the cargo in `PATH` is taken
 
 "#]]
     );

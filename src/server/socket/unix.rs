@@ -81,8 +81,15 @@ fn bind_unix(path: &Path) -> Result<Listener, Failure> {
         },
         Err(_) => {}
     }
-    let socket = UnixListener::bind(path)
-        .map_err(|error| Failure::usage(format!("could not listen on `{shown}`: {error}")))?;
+    let socket = UnixListener::bind(path).map_err(|error| {
+        let failure = Failure::usage(format!("could not listen on `{shown}`: {error}"));
+        match path.parent() {
+            Some(folder) if !folder.exists() => {
+                failure.help(format!("make its folder: `mkdir -p {}`", folder.display()))
+            }
+            _ => failure.help("`--unix-socket` takes a path in a folder that you may write to"),
+        }
+    })?;
     let file = SocketFile::new(path.to_owned());
     Ok(Listener { socket: Bound::Unix(socket, file), endpoint: Endpoint::Unix(path.to_owned()) })
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::checkout;
 use super::classify::classify;
 use super::filter::Filter;
 use super::places::{Places, Refusal};
@@ -147,6 +148,11 @@ impl Ground {
     pub(super) fn summary(&self) -> Summary {
         let (folders, files) = self.snapshot.count();
         Summary { folders, files, polling: None, roots: self.filter.named() }
+    }
+
+    /// Whether version control is rewriting what is watched just now.
+    pub(super) fn is_checked_out(&self) -> bool {
+        self.filter.trees().iter().any(|tree| checkout::is_under_way(&tree.real))
     }
 
     /// Whether `path` is an ignore file that is in force.

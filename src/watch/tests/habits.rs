@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use super::{Scene, write};
 use crate::event::{ChangeKind, Content};
@@ -50,6 +51,29 @@ fn vim_with_a_backup() {
     it.rename("src/main.rs", "src/main.rs~");
     it.write("src/main.rs", "fn main() { 2 }");
     it.hears(&["src/main.rs"]);
+}
+
+#[test]
+fn a_checkout_is_said_when_it_is_over() {
+    let mut it = scene().repository().watch();
+    it.write(".git/index.lock", "");
+    it.write("index.html", "<b>");
+    // Far longer than the quiet time.
+    std::thread::sleep(Duration::from_millis(300));
+    it.write("src/main.rs", "");
+    it.remove(".git/index.lock");
+    assert_eq!(it.changes().len(), 2);
+}
+
+#[test]
+fn written_and_closed_later() {
+    let mut it = scene().watch();
+    let mut file = File::create(it.path("src/main.rs")).unwrap();
+    file.write_all(b"fn main() { }").unwrap();
+    assert_eq!(it.changes().len(), 1);
+    // So it is where the disk is slow: the content has been said, and nothing comes to it.
+    drop(file);
+    it.hears_nothing();
 }
 
 #[test]
