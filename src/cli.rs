@@ -95,7 +95,7 @@ pub struct ServeArgs {
 /// What both commands take.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
-    /// What to run, as MODULE[:FUNCTION]: `main` (the package's default binary) or a binary's, an
+    /// What to run, as `MODULE[:FUNCTION]`: `main` (the package's default binary) or a binary's, an
     /// example's or a package's name, `::` and a module inside where there is one, and the function
     /// that the server starts with
     #[arg(help_heading = None)]

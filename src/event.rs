@@ -58,6 +58,8 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Whether the content differs from what was last seen there.
     pub content: Content,
+    /// How long ago it was last written, as the file system tells. `None` for what is gone.
+    pub age: Option<Duration>,
 }
 
 /// What a changed file is to the build.
@@ -197,6 +199,8 @@ pub enum ServerEvent {
     Superseded,
     /// It listens on addresses of its own. Said again when they change.
     Listening(Vec<Endpoint>),
+    /// It has not written to any file so far, as far as the system tells. Said before it stops.
+    WroteNothing,
     /// The process has ended, and what was left of its group has been killed.
     Exited(Exit),
 }

@@ -1,4 +1,4 @@
-//! Signals to the tool become [`Event::Signal`](crate::event::Event::Signal)s.
+//! Signals to the tool become [`Event::Signal`]s.
 
 use std::io;
 

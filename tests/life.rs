@@ -244,7 +244,7 @@ fn nobody_reading_is_no_reason_to_stop() {
     });
     project.edit("src/main.rs", "\"one\"", "\"two\"");
     run.wait_for("build-started");
-    assert!(run.stdout().contains("Watching"), "{}", run.story());
+    eventually("the first line", || run.stdout().contains("Watching"));
 
     let tools = processes_of(&project.root);
     let (tool, _) = tools.iter().find(|(_, line)| line.starts_with(TOOL)).expect("it lives");

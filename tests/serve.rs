@@ -115,6 +115,7 @@ fn the_server_is_told_what_the_readme_says() {
     tool.command.args(EVENTS).args(["--", "once"]);
     let mut run = tool.start_with_events();
     assert_eq!(run.wait_for("server-exited")["code"], 0);
+    eventually("its last line", || run.stdout().contains("(cwd)="));
     let stdout = run.stdout();
     let told = variables(&stdout);
     assert_eq!(told["STARIO_DEV"], "1");

@@ -61,10 +61,14 @@ impl Bench {
         spawn(groups, cargo_stario::event::Generation(1), &self.command, listener, sender.clone())
     }
 
+    /// What it says next, but for `WroteNothing`, which may come at any time.
     async fn next(&mut self) -> ServerEvent {
-        match self.workbench.next().await {
-            Event::Server(_, event) => event,
-            other => panic!("{other:?}"),
+        loop {
+            match self.workbench.next().await {
+                Event::Server(_, ServerEvent::WroteNothing) => {}
+                Event::Server(_, event) => return event,
+                other => panic!("{other:?}"),
+            }
         }
     }
 

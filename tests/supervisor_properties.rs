@@ -215,7 +215,12 @@ impl World {
         if new {
             self.disk += 1;
         }
-        self.step(Event::Changed(vec![Change { path: PathBuf::from(path), kind, content }]));
+        self.step(Event::Changed(vec![Change {
+            path: PathBuf::from(path),
+            kind,
+            content,
+            age: None,
+        }]));
     }
 
     fn wait(&mut self, time: Duration) {

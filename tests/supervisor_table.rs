@@ -68,7 +68,7 @@ impl Desk {
                 _ => ChangeKind::Asset,
             },
         };
-        self.step(Event::Changed(vec![Change { path: path.into(), kind, content }]));
+        self.step(Event::Changed(vec![Change { path: path.into(), kind, content, age: None }]));
     }
 
     fn build(&mut self, generation: u64, outcome: BuildOutcome) {
@@ -659,6 +659,38 @@ fn a_server_that_writes_a_new_file_at_each_start_is_noticed_by_its_folder() {
     let play = Play { server: Some(|number| format!("data/{number}.log")), ..Play::default() };
     let (named, _) = play.run(&mut desk, 60_000);
     assert_eq!(named, Some(vec![PathBuf::from("data/")]));
+}
+
+#[test]
+fn somebody_who_saves_templates_on_each_answer_is_no_loop_where_the_system_knows_the_server() {
+    let mut desk = Desk::serving(Socket::Direct);
+    let mut generation = 1;
+    for _ in 0..30 {
+        desk.change("templates/index.html");
+        let started = desk.did();
+        assert_eq!(started.len(), 1, "it is not held back: {started:?}");
+        desk.wait(400);
+        desk.built(generation + 1, 1);
+        desk.server(generation, ServerEvent::WroteNothing);
+        desk.exited(generation, Exit::Signal(15));
+        generation += 1;
+        desk.server(generation, ServerEvent::Spawned { pid: 101 });
+        desk.did();
+        desk.wait(40);
+    }
+}
+
+#[test]
+fn somebody_who_saves_on_each_unchanged_build_is_no_loop() {
+    let mut desk = Desk::serving(Socket::Direct);
+    for generation in 2..30 {
+        desk.change("src/main.rs");
+        assert_eq!(desk.did(), [format!("build {generation} [src/main.rs]")]);
+        desk.wait(400);
+        desk.built(generation, 1);
+        desk.did();
+        desk.wait(40);
+    }
 }
 
 #[test]

@@ -301,3 +301,25 @@ fn who_holds_the_port_that_a_server_wanted_is_named() {
     assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
     drop(other);
 }
+
+#[test]
+fn a_template_that_is_saved_on_each_answer_is_always_served() {
+    let project = Project::server("one");
+    project.edit(
+        "src/main.rs",
+        "fn main() {\n",
+        "fn main() {\n    let page = std::fs::read_to_string(\"page.html\").unwrap();\n",
+    );
+    project.edit("src/main.rs", "{ANSWER}", "{page}");
+    project.edit("src/main.rs", "ANSWER.len()", "page.len()");
+    project.edit("src/main.rs", "const ANSWER", "const _ANSWER");
+    project.write("page.html", "0");
+    let mut run = project.watch(NONE);
+    let address = run.serving();
+    for number in 1..=12 {
+        let page = number.to_string();
+        project.write("page.html", &page);
+        run.wait_for_answer(address, &page);
+    }
+    assert_eq!(run.count("loop-ended"), 0, "{}", run.story());
+}

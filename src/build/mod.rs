@@ -1,7 +1,7 @@
 //! Cargo becomes [`BuildEvent`]s: one build at a time, each ending with exactly one `Finished`.
 //!
 //! A build is cancelled by killing its group, cargo and every rustc below it. When cargo takes a
-//! changed file for an old one because of its time stamp, the build is forced (see [`memory`]).
+//! changed file for an old one because of its time stamp, the build is forced (see `memory`).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

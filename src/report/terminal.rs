@@ -366,18 +366,23 @@ impl Terminal {
 
     /// Writes at once, in one piece: the server and cargo write to the same place.
     fn raw(&mut self, text: &str) {
-        if self.phase == Phase::Building {
-            self.clear_line();
-        }
-        let _ = self.out.write_all(text.as_bytes());
-        let _ = self.out.flush();
+        let clear = if self.phase == Phase::Building { self.clearing() } else { "" };
+        self.write(&[clear, text].concat());
     }
 
     fn clear_line(&mut self) {
-        if self.interactive {
-            // To the start of the line, and clear it (ECMA-48: EL).
-            let _ = self.out.write_all(b"\r\x1b[K");
-        }
+        self.write(self.clearing());
+    }
+
+    /// To the start of the line, and clear it (ECMA-48: EL), where there are such things.
+    fn clearing(&self) -> &'static str {
+        if self.interactive { "\r\x1b[K" } else { "" }
+    }
+
+    fn write(&mut self, text: &str) {
+        // Nobody listens: that is no reason to stop.
+        let _ = self.out.write_all(text.as_bytes());
+        let _ = self.out.flush();
     }
 
     fn name(&self, paths: &[PathBuf]) -> String {

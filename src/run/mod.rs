@@ -1,5 +1,5 @@
 //! From the command line to the exit code: what has to stand before anything runs, then
-//! [`watch`](self::watch) or [`serve`](self::serve).
+//! `watch` or `serve`.
 
 mod project;
 mod serve;

@@ -21,6 +21,8 @@ pub mod socket;
 mod unix;
 #[cfg(windows)]
 mod windows;
+#[cfg(target_os = "linux")]
+mod writes;
 
 pub use cargo_run::{CargoQuery, CargoRun};
 pub use serve::serve;
@@ -119,6 +121,8 @@ pub fn spawn(
         artifact: command.artifact.clone(),
         groups: groups.clone(),
         offered: listener.cloned(),
+        #[cfg(target_os = "linux")]
+        current_dir: command.current_dir.clone(),
         wants: command.ports.iter().copied().chain([command.told.port]).collect(),
         say: Say { generation, events },
     };
@@ -174,6 +178,8 @@ struct Server {
     artifact: Artifact,
     groups: Groups,
     offered: Option<Arc<Listener>>,
+    #[cfg(target_os = "linux")]
+    current_dir: PathBuf,
     wants: Vec<u16>,
     say: Say,
 }
@@ -257,6 +263,10 @@ impl Server {
                             break;
                         };
                         served.store(true, Ordering::Relaxed);
+                        #[cfg(target_os = "linux")]
+                        if writes::wrote_nothing(group.pid(), &self.current_dir) {
+                            self.say.say(ServerEvent::WroteNothing);
+                        }
                         match order {
                             Order::Terminate => group.terminate(),
                             Order::Kill => group.kill(),

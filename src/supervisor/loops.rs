@@ -63,10 +63,21 @@ impl Places {
     }
 }
 
+/// Who of a round may have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// A build script.
+    Build,
+    /// The server.
+    Server,
+}
+
 /// The writes that fell into the present round.
 #[derive(Clone, Debug, PartialEq)]
 struct Echo {
     places: Places,
+    /// Who may have made the first of them.
+    writer: Writer,
     /// Time from the round's last mark (build start, server start) to its first write.
     delay: Duration,
 }
@@ -79,6 +90,8 @@ pub(super) struct LoopGuard {
     /// What was written in each of the last `rounds` rounds.
     suspects: Places,
     rounds: u32,
+    /// Who may have written into the last of them.
+    writer: Option<Writer>,
     /// Shortest and longest delay over these rounds.
     delays: Option<(Duration, Duration)>,
     /// Experiments so far. While there is one, a write of a suspect does not cancel a build.
@@ -107,9 +120,22 @@ impl LoopGuard {
         *self = Self { muted, ..Self::default() };
     }
 
+    /// The last server wrote nothing in its life: if it was the one that is suspected, somebody else
+    /// did.
+    pub(super) fn not_the_server(&mut self) {
+        if self.writer == Some(Writer::Server) {
+            self.outside();
+        }
+    }
+
     /// Files were written `delay` after the last mark of the round that runs.
-    pub(super) fn inside(&mut self, paths: impl IntoIterator<Item = PathBuf>, delay: Duration) {
-        let echo = self.echo.get_or_insert_with(|| Echo { places: Places::default(), delay });
+    pub(super) fn inside(
+        &mut self,
+        paths: impl IntoIterator<Item = PathBuf>,
+        writer: Writer,
+        delay: Duration,
+    ) {
+        let echo = self.echo.get_or_insert(Echo { places: Places::default(), writer, delay });
         paths.into_iter().for_each(|path| echo.places.add(path));
     }
 
@@ -144,6 +170,7 @@ impl LoopGuard {
     /// that explains every write of this one.
     fn record(&mut self, echo: &Echo) -> Option<BTreeSet<PathBuf>> {
         let common = self.suspects.common(&echo.places);
+        self.writer = Some(echo.writer);
         let (low, high) = match self.delays {
             Some((low, high)) => (low.min(echo.delay), high.max(echo.delay)),
             None => (echo.delay, echo.delay),

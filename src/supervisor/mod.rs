@@ -1,8 +1,8 @@
 //! Decides: an event and the time come in, actions go out. No I/O, no clock, no printing, so that
 //! every order of events can be tried in a test.
 //!
-//! Two halves move apart from each other: what is being **made** ([`Make`]) and what **lives**
-//! ([`Fleet`]). They meet where a build ends: its executable replaces the living server's, or is the
+//! Two halves move apart from each other: what is being **made** (`Make`) and what **lives**
+//! (`Fleet`). They meet where a build ends: its executable replaces the living server's, or is the
 //! same and leaves it alone.
 
 mod fleet;
@@ -12,7 +12,7 @@ mod work;
 use std::time::{Duration, Instant};
 
 use self::fleet::{Candidate, Fleet, Phase, SILENT, Server};
-use self::loops::{Advice, LoopGuard};
+use self::loops::{Advice, LoopGuard, Writer};
 use self::work::Work;
 use crate::event::{
     Action, Artifact, BuildEvent, BuildOrder, BuildOutcome, Change, ChangeKind, Content, Endpoint,
@@ -170,8 +170,12 @@ impl State {
         }
         if inside {
             let mark = self.marks.served.max(self.marks.started).unwrap_or(now);
+            let writer = match self.make {
+                Make::Building { .. } | Make::Cancelling { .. } => Writer::Build,
+                Make::Idle | Make::Held { .. } => Writer::Server,
+            };
             let paths = changes.iter().map(|change| change.path.clone());
-            self.loops.inside(paths, now.saturating_duration_since(mark));
+            self.loops.inside(paths, writer, now.saturating_duration_since(mark));
         } else {
             self.loops.outside();
         }
@@ -210,17 +214,19 @@ impl State {
         self.settings.debounce * 2 + Duration::from_millis(1_200)
     }
 
-    /// Whether these changes are somebody's who saves again on seeing the answer to the last save (a
-    /// script that measures, an assistant). Each round is then written into, at its server's start,
-    /// like by a server that writes. But a server writes data, which leaves the executable as it is;
-    /// and a build's own writes are reported before it has ended for a quiet time, or late now and
-    /// then, but not in each round.
+    /// Whether these changes are somebody's who saves again on seeing what came of the last save (a
+    /// script that measures, an assistant). Each round is then written into, like by a build script
+    /// or a server that writes. But a build has written before it ended; a server writes only where
+    /// one was started, and it writes data, which leaves the executable as it is.
     fn is_edit(&self, changes: &[Change], now: Instant) -> bool {
-        let built = matches!(self.make, Make::Idle | Make::Held { .. })
-            && self.marks.finished.is_some_and(|at| at + self.settings.debounce < now);
-        built
-            && self.marks.renewed
-            && changes.iter().all(|change| change.kind == ChangeKind::Source)
+        let idle = matches!(self.make, Make::Idle | Make::Held { .. });
+        let Some(finished) = self.marks.finished.filter(|_| idle) else { return false };
+        let written =
+            |change: &Change| now.checked_sub(change.age.unwrap_or(self.settings.debounce));
+        let built_before = changes.iter().all(|it| written(it).is_some_and(|at| finished < at));
+        let is_source = changes.iter().all(|it| it.kind == ChangeKind::Source);
+        let started = self.marks.started < self.marks.served;
+        built_before && (!started || (is_source && self.marks.renewed))
     }
 
     /// Until when a write may be the round's own doing. `None` before the first round.
@@ -524,6 +530,7 @@ impl State {
                     }
                 }
             }
+            ServerEvent::WroteNothing => self.loops.not_the_server(),
             ServerEvent::Exited(exit) => self.exited(generation, exit, now, actions),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What stays the same as long as it is the same file.
 pub(super) fn identity(metadata: &Metadata) -> u64 {
@@ -11,4 +12,10 @@ pub(super) fn identity(metadata: &Metadata) -> u64 {
 /// When anything about the file was last changed, in nanoseconds. Nobody can set it.
 pub(super) fn touched(metadata: &Metadata) -> i128 {
     i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec())
+}
+
+/// The same as a time.
+pub(super) fn changed(metadata: &Metadata) -> Option<SystemTime> {
+    let nanoseconds = u64::try_from(touched(metadata)).ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_nanos(nanoseconds))
 }

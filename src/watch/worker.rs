@@ -1,7 +1,7 @@
 //! The watch's own thread: it owns all there is, takes commands and file events from one inbox, and
 //! speaks through [`Event`]s.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::memory::Memory;
 use super::pace::Pace;
 use super::source::{Placer, is_overflow};
 use super::spec::resolve_place;
-use super::{Message, Options, Summary, WatchSet, notices};
+use super::{Message, Options, Summary, WatchSet, notices, system};
 use crate::event::{Change, Event, Notice};
 
 /// How often files are looked at where the system does not tell, and nobody said how often.
@@ -121,7 +121,8 @@ impl Worker {
                 .into_iter()
                 .filter_map(|it| {
                     let content = self.memory.compare(&it.real)?;
-                    Some(Change { path: it.given, kind: it.kind, content })
+                    let age = age(&it.real);
+                    Some(Change { path: it.given, kind: it.kind, content, age })
                 })
                 .collect();
             changes.sort_by(|a, b| a.path.cmp(&b.path));
@@ -236,4 +237,11 @@ impl Worker {
         // Nobody listens any more: the loop sees that and ends.
         let _ = self.events.send(event);
     }
+}
+
+/// How long ago anything about the file was last changed.
+fn age(path: &Path) -> Option<Duration> {
+    let changed = system::changed(&path.metadata().ok()?)?;
+    // A time to come is no time ago.
+    Some(changed.elapsed().unwrap_or_default())
 }
