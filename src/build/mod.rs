@@ -228,7 +228,7 @@ impl Build {
                 level: Level::Warning,
                 code: "stale-build",
                 text: format!("cargo did not see the change of {names}: {error}"),
-                help: Some("save it once more".to_owned()),
+                help: Some("save it with another content".to_owned()),
             },
         };
         self.say.send(Event::Notice(notice));

@@ -285,13 +285,13 @@ impl Terminal {
         self.warn(
             &format!(
                 "{} {} written by each build or server start itself, which started the next one; \
-                 such writes are left out of account from now on",
+                 such writes, right after a build or a start, no longer count",
                 names.join(", "),
                 if names.len() == 1 { "is" } else { "are" },
             ),
             Some(&format!(
                 "{} says so for good (or the same in `package.metadata.stario.watch-ignore`); if \
-                 it was you who saved, save once more",
+                 it was you who saved, r and Enter",
                 options.join(" "),
             )),
         );

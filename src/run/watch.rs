@@ -219,14 +219,7 @@ impl Effects<'_, '_> {
         let prepare = async move {
             if resolve {
                 let reread = project.reread().await?;
-                let plan = project.plan();
-                // Before cargo reads a source that only now is watched, so that no save is missed.
-                let walk = tokio::task::spawn_blocking(move || {
-                    // Cargo has just written it, if it had to.
-                    watch.seen(&lock_file(&plan));
-                    watch.update(plan.watch.clone());
-                });
-                walk.await.map_err(|error| Failure::usage(format!("could not watch: {error}")))?;
+                // At once, since what was read is in force, also when this build is cancelled now.
                 // Nobody listens: the tool is ending.
                 let _ = sender.send(Event::Build(
                     generation,
@@ -235,6 +228,14 @@ impl Effects<'_, '_> {
                 if let Some(notice) = reread.notice {
                     let _ = sender.send(Event::Notice(notice));
                 }
+                let plan = project.plan();
+                // Before cargo reads a source that only now is watched, so that no save is missed.
+                let walk = tokio::task::spawn_blocking(move || {
+                    // Cargo has just written it, if it had to.
+                    watch.seen(&lock_file(&plan));
+                    watch.update(plan.watch.clone());
+                });
+                walk.await.map_err(|error| Failure::usage(format!("could not watch: {error}")))?;
             }
             Ok(project.build_command())
         };

@@ -58,8 +58,10 @@ impl Places {
         if echo.files.is_subset(&self.files) {
             return Some(self.files.clone());
         }
+        // Never a folder of sources: people work there.
+        let sources = echo.files.iter().any(|file| file.extension().is_some_and(|it| it == "rs"));
         let folders = || self.folders.iter().map(|folder| folder.join("")).collect();
-        echo.folders.is_subset(&self.folders).then(folders)
+        (!sources && echo.folders.is_subset(&self.folders)).then(folders)
     }
 }
 
@@ -114,8 +116,18 @@ impl LoopGuard {
                 || path.parent().is_some_and(|folder| self.suspects.folders.contains(folder)))
     }
 
-    /// Files were written while no round ran: a person is at work, and all suspicion is over.
-    pub(super) fn outside(&mut self) {
+    /// Somebody wrote these files while no round ran: all suspicion is over, and what was muted of
+    /// them is heard again.
+    pub(super) fn edited<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) {
+        self.outside();
+        for path in paths {
+            self.muted.remove(path);
+            self.muted.retain(|folder| path.parent().is_none_or(|it| folder != &it.join("")));
+        }
+    }
+
+    /// No round wrote: all suspicion is over.
+    fn outside(&mut self) {
         let muted = std::mem::take(&mut self.muted);
         *self = Self { muted, ..Self::default() };
     }
@@ -153,7 +165,12 @@ impl LoopGuard {
             return Advice::Go;
         };
         let explained = self.record(&echo);
-        let Some(places) = explained.filter(|_| self.rounds >= SUSPICIOUS) else {
+        let enough = match echo.writer {
+            Writer::Build => SUSPICIOUS,
+            // Somebody who waits for each new answer and then saves looks the same.
+            Writer::Server => SUSPICIOUS * 2,
+        };
+        let Some(places) = explained.filter(|_| self.rounds >= enough) else {
             return Advice::Go;
         };
         if self.experiments >= EXPERIMENTS {

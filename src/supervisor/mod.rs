@@ -25,8 +25,9 @@ pub const CANCELLATIONS: u32 = 3;
 /// A file that is written this soon after the server's start may have been written by it.
 const START_WINDOW: Duration = Duration::from_secs(2);
 /// A server that was offered our socket and fails this soon may have failed because of it.
-const EARLY: Duration = Duration::from_secs(5);
-/// A server that was offered our socket and shows nothing else for this long serves with it.
+const EARLY: Duration = Duration::from_secs(60);
+/// A server that was offered our socket and shows nothing else for this long is said to serve with
+/// it.
 const ASSUME_TAKEN: Duration = Duration::from_secs(1);
 
 /// What the supervisor has to know of the configuration.
@@ -177,7 +178,7 @@ impl State {
             let paths = changes.iter().map(|change| change.path.clone());
             self.loops.inside(paths, writer, now.saturating_duration_since(mark));
         } else {
-            self.loops.outside();
+            self.loops.edited(changes.iter().map(|change| change.path.as_path()));
         }
         for change in &changes {
             self.pending.add(change);
@@ -276,7 +277,7 @@ impl State {
             Make::Cancelling { .. } => self.pending.restart = true,
             Make::Idle | Make::Held { .. } => {
                 self.pending.restart = true;
-                self.loops.outside();
+                self.loops = LoopGuard::default();
                 self.make = Make::Idle;
                 self.build(now, actions);
             }
@@ -299,10 +300,9 @@ impl State {
                 return;
             }
             Advice::Ended(paths) => {
-                self.wanted = false;
+                // Once more all the same: if it was somebody's save, it is not lost.
                 let paths = paths.into_iter().collect();
                 actions.push(Action::Report(Report::LoopEnded { paths }));
-                return;
             }
         }
         self.last = self.last.next();
@@ -629,7 +629,7 @@ impl State {
     }
 
     /// Whether a server may have ended because our listener holds the address that it wants: it was
-    /// offered a socket, showed no sign of taking it, and failed at once.
+    /// offered a socket, showed no sign of taking it, and failed before long.
     fn may_dislike_socket(&self, server: &Server, exit: Exit, now: Instant) -> bool {
         matches!(self.settings.socket, Socket::Offered(_))
             && server.handover == Handover::Inherit
@@ -665,11 +665,16 @@ impl State {
         }
         let generation = server.generation;
         let after = now.saturating_duration_since(server.started);
-        if let Socket::Offered(ours) = self.settings.socket.clone() {
-            self.listening(generation, vec![ours], now, actions);
-        } else if let Some(server) = &mut self.fleet.current {
+        let report = match self.settings.socket.clone() {
+            // Said, not concluded: it may still be on its way to bind for itself.
+            Socket::Offered(ours) => {
+                Report::ServerListening { generation, endpoints: vec![ours], after }
+            }
+            Socket::Direct | Socket::Inherited(_) => Report::ServerSilent { generation, after },
+        };
+        if let Some(server) = &mut self.fleet.current {
             server.silent = true;
-            actions.push(Action::Report(Report::ServerSilent { generation, after }));
+            actions.push(Action::Report(report));
         }
     }
 
