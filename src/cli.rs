@@ -274,8 +274,8 @@ impl Command {
 
 impl CargoOptions {
     /// For `cargo build` and `cargo rustc`: everything that was typed but the choice of package and
-    /// target, which [`Entry::selection`](crate::entry::Entry::selection) gives. Relative paths are
-    /// as typed, so cargo has to run in the user's current folder.
+    /// target, which the entry decides. Relative paths are as typed, so cargo has to run in the user's
+    /// current folder.
     pub fn build_args(&self) -> Vec<OsString> {
         let mut args = Arguments(self.metadata_args());
         args.option("--jobs", self.jobs.as_deref());

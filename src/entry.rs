@@ -4,7 +4,6 @@
 //! for module and function in its source, and `graph.rs` walks what the target depends on. Reads
 //! sources, runs nothing.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::Metadata;
@@ -122,15 +121,9 @@ pub fn resolve<'a>(metadata: &'a Metadata, wanted: &Wanted<'a>) -> Result<Entry,
 }
 
 impl Entry {
-    /// For `cargo build` and `cargo rustc`: this package's this target.
-    pub fn selection(&self) -> Vec<OsString> {
-        let package = format!("{}@{}", self.package.name, self.package.version);
-        ["-p", &package, self.kind.flag(), &self.target].map(OsString::from).into()
-    }
-
-    /// The folder of the package's manifest. Absolute.
-    pub fn root(&self) -> &Path {
-        graph::folder(&self.package)
+    /// The package as cargo's `-p` takes it: `name@version`.
+    pub fn spec(&self) -> String {
+        format!("{}@{}", self.package.name, self.package.version)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rooms of `cargo stario`; ARCHITECTURE.md shows how they hang together.
 //!
-//! A library only so that tests and benchmarks reach the pure parts: it promises no stable API.
+//! A library only so that tests reach the pure parts: it promises no stable API.
 
 pub mod build;
 pub mod cli;

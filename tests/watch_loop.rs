@@ -323,3 +323,44 @@ fn a_template_that_is_saved_on_each_answer_is_always_served() {
     }
     assert_eq!(run.count("loop-ended"), 0, "{}", run.story());
 }
+
+/// A crate of the name that says that the server takes sockets, and a server that does not.
+fn server_that_could_take_a_socket() -> Project {
+    let project = Project::server("one");
+    project.write(
+        "listenfd/Cargo.toml",
+        "[package]\nname = \"listenfd\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+    );
+    project.write("listenfd/src/lib.rs", "");
+    let manifest = project.read("Cargo.toml");
+    project.write("Cargo.toml", manifest + "[dependencies]\nlistenfd = { path = \"listenfd\" }\n");
+    project
+}
+
+#[test]
+fn a_default_port_that_is_taken_hinders_nobody_who_wants_another() {
+    let project = server_that_could_take_a_socket();
+    project.edit("src/main.rs", "127.0.0.1:{port}", "127.0.0.1:0");
+    // If it is taken already, all the better.
+    let _holder = std::net::TcpListener::bind("127.0.0.1:8000");
+    let mut run = project.tool(["watch"]).start();
+    let notice = run.wait_for("notice");
+    assert_eq!(notice["code"], "not-offered", "{}", run.story());
+    let address = run.serving();
+    assert_eq!(get(address, "/").as_deref(), Some("one"));
+}
+
+#[test]
+fn a_server_that_is_slow_to_bind_for_itself_gets_its_address() {
+    let project = server_that_could_take_a_socket();
+    project.edit(
+        "src/main.rs",
+        "fn main() {\n",
+        "fn main() {\n    std::thread::sleep(std::time::Duration::from_secs(2));\n",
+    );
+    let mut run = project.watch(NONE);
+    // It fails, since the listener that it does not take holds the address; then it gets it.
+    run.wait_for("listener-given-up");
+    let address = run.serving();
+    run.wait_for_answer(address, "one");
+}

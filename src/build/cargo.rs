@@ -168,7 +168,7 @@ fn program(command: &BuildCommand) -> Program {
 
 /// Cargo's command line, made by escargot, which asks for JSON messages.
 fn arguments(command: &BuildCommand) -> Vec<OsString> {
-    let build = escargot::Cargo::new().build().package(&command.package.repr);
+    let build = escargot::Cargo::new().build().package(&command.spec);
     let build = match command.kind {
         TargetKind::Bin => build.bin(&command.target),
         TargetKind::Example => build.example(&command.target),

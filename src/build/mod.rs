@@ -38,6 +38,8 @@ pub struct BuildCommand {
     pub workspace_root: PathBuf,
     /// The package that has the target.
     pub package: PackageId,
+    /// The same as `-p` takes it from every cargo: `name@version`.
+    pub spec: String,
     /// What kind of target it is.
     pub kind: TargetKind,
     /// The target's name.

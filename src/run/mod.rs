@@ -1,6 +1,7 @@
 //! From the command line to the exit code: what has to stand before anything runs, then
 //! `watch` or `serve`.
 
+mod address;
 mod project;
 mod serve;
 mod watch;
@@ -78,9 +79,10 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
         .map_err(|error| Failure::usage(format!("could not take signals: {error}")))?;
 
     // The first phase has nothing to stop but itself: a signal ends it, and cargo with it.
+    let mut others = Vec::new();
     let project = tokio::select! {
         project = not_in_silence(Project::open(source, groups.clone()), terminal) => project,
-        code = interrupted(&mut events) => {
+        code = interrupted(&mut events, &mut others) => {
             groups.stop();
             return Ok(code);
         }
@@ -120,11 +122,12 @@ async fn not_in_silence<T>(asking: impl Future<Output = T>, terminal: &mut Termi
     asking.await
 }
 
-/// Waits for a signal; says with which exit code it ends the tool.
-async fn interrupted(events: &mut mpsc::UnboundedReceiver<Event>) -> u8 {
+/// Waits for a signal; says with which exit code it ends the tool. What else comes is kept.
+async fn interrupted(events: &mut mpsc::UnboundedReceiver<Event>, others: &mut Vec<Event>) -> u8 {
     while let Some(event) = events.recv().await {
-        if let Event::Signal(signal) = event {
-            return exit_code(signal);
+        match event {
+            Event::Signal(signal) => return exit_code(signal),
+            other => others.push(other),
         }
     }
     std::future::pending().await

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::build::BuildCommand;
-use crate::config::Config;
+use crate::config::Listen;
 use crate::error::Failure;
 use crate::event::{Level, Notice};
 use crate::plan::{self, Plan, Source};
@@ -64,10 +64,11 @@ impl Project {
         Ok(Reread {
             changed: restart
                 || old.watch != new.watch
-                || old.entry.selection() != new.entry.selection()
+                || old.entry.package.id != new.entry.package.id
+                || (old.entry.kind, &old.entry.target) != (new.entry.kind, &new.entry.target)
                 || old.entry.local != new.entry.local,
             restart,
-            notice: only_at_start(&old.config, &new.config),
+            notice: only_at_start(&old, &new),
         })
     }
 
@@ -79,6 +80,7 @@ impl Project {
             current_dir: plan.current_dir.clone(),
             workspace_root: plan.workspace_root.clone(),
             package: plan.entry.package.id.clone(),
+            spec: plan.entry.spec(),
             kind: plan.entry.kind,
             target: plan.entry.target.clone(),
             options: plan.cargo_options.build_args(),
@@ -109,12 +111,15 @@ async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
 }
 
 /// Settings that were changed in a manifest and cannot be changed under a running server.
-fn only_at_start(old: &Config, new: &Config) -> Option<Notice> {
+fn only_at_start(old: &Plan, new: &Plan) -> Option<Notice> {
+    let takes_socket = old.entry.takes_socket != new.entry.takes_socket;
+    let (old, new) = (&old.config, &new.config);
     let changed: Vec<_> = [
         ("host", old.host != new.host),
         ("port", old.port != new.port),
         ("unix-socket", old.unix_socket != new.unix_socket),
-        ("listen", old.listen != new.listen),
+        // Which socket is offered follows from the dependencies, where nothing else is said.
+        ("listen", old.listen != new.listen || (takes_socket && new.listen == Listen::Auto)),
         ("grace", old.grace != new.grace),
         ("events", old.events != new.events),
         ("debounce", old.debounce != new.debounce),
@@ -127,7 +132,7 @@ fn only_at_start(old: &Config, new: &Config) -> Option<Notice> {
         level: Level::Warning,
         code: "restart-needed",
         text: format!(
-            "{} in the metadata counts from the next start on",
+            "the manifest's change of {} counts from the next start on",
             crate::wording::list(changed)
         ),
         help: Some("end `cargo stario watch` and start it again".into()),

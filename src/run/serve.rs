@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::watch::{Address, server_command};
-use super::{Start, exit_code};
+use super::address::{Address, server_command};
+use super::{Start, exit_code, interrupted};
 use crate::build::{BuildHandle, Builder};
 use crate::error::{BUILD_FAILED, Failure};
 use crate::event::{BuildEvent, BuildOutcome, Endpoint, Event, Exit, Generation, Handover, Report};
@@ -17,7 +17,15 @@ const ONLY: Generation = Generation(1);
 /// Builds, and becomes the server; returns the exit code where that does not happen.
 pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u8, Failure> {
     let Start { project, groups, sender, mut events } = start;
-    let address = Address::claim(&project.plan())?;
+    let plan = project.plan();
+    let mut others = Vec::new();
+    let address = tokio::select! {
+        address = Address::claim(&plan) => address?,
+        code = interrupted(&mut events, &mut others) => return Ok(code),
+    };
+    if let Some(notice) = address.notice() {
+        reporter.report(&Report::Notice(notice));
+    }
     let command = project.build_command();
     let began = Instant::now();
     reporter.report(&Report::BuildStarted { generation: ONLY });

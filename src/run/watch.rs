@@ -9,7 +9,8 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use super::{Project, Start};
+use super::address::{Address, server_command};
+use super::{Project, Start, interrupted};
 use crate::build::{BuildHandle, Builder};
 use crate::config::{Config, Listen};
 use crate::error::Failure;
@@ -21,7 +22,7 @@ use crate::keys;
 use crate::plan::Plan;
 use crate::process::Groups;
 use crate::report::Reporter;
-use crate::server::{self, Listener, ServerCommand, ServerHandle, Told, socket};
+use crate::server::{self, ServerCommand, ServerHandle};
 use crate::supervisor::{Settings, Socket, State};
 use crate::watch::{self, Options, Watch};
 
@@ -29,8 +30,11 @@ use crate::watch::{self, Options, Watch};
 pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u8, Failure> {
     let Start { project, groups, sender, mut events } = start;
     let plan = project.plan();
-    let address = Address::claim(&plan)?;
-    let watch = open_watch(&plan, sender.clone()).await?;
+    let mut early = Vec::new();
+    let (address, watch) = tokio::select! {
+        opened = open(&plan, &sender) => opened?,
+        code = interrupted(&mut events, &mut early) => return Ok(code),
+    };
     reporter.report(&watching(&watch));
     if keys::present() {
         reporter.report(&Report::Keys);
@@ -51,6 +55,9 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         ports: Vec::new(),
     };
     let mut actions = state.begin(Instant::now());
+    for event in early {
+        actions.extend(state.step(event, Instant::now()));
+    }
     loop {
         for action in actions {
             if let Some(code) = effects.perform(action) {
@@ -71,6 +78,20 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// What has to stand before the first build, side by side.
+async fn open(
+    plan: &Arc<Plan>,
+    sender: &mpsc::UnboundedSender<Event>,
+) -> Result<(Address, Watch), Failure> {
+    let (address, watch) =
+        tokio::try_join!(Address::claim(plan), open_watch(plan, sender.clone()))?;
+    if let Some(notice) = address.notice() {
+        // The receiver is the loop's.
+        let _ = sender.send(Event::Notice(notice));
+    }
+    Ok((address, watch))
 }
 
 /// The watch, once every folder has its eye on it, so that no later change is missed.
@@ -113,49 +134,6 @@ fn settings(config: &Config, address: &Address) -> Settings {
         debounce: config.debounce,
         socket,
         named_port: (port.named && config.unix_socket.is_none()).then_some(address.port),
-    }
-}
-
-/// Where the server is to listen, for all generations alike.
-pub(super) struct Address {
-    /// Held for the tool's whole life, where servers inherit it.
-    pub(super) listener: Option<Arc<Listener>>,
-    /// As it was at the start, as are all of these.
-    pub(super) host: String,
-    /// Never 0.
-    pub(super) port: u16,
-    pub(super) unix_socket: Option<PathBuf>,
-}
-
-impl Address {
-    /// Binds the address where servers inherit it. Where they bind for themselves, makes sure that
-    /// an address that the user named is free.
-    pub(super) fn claim(plan: &Plan) -> Result<Self, Failure> {
-        let config = &plan.config;
-        let unix_socket = config.unix_socket.as_deref();
-        let inherits = match config.listen {
-            Listen::Inherit => true,
-            Listen::Direct => false,
-            Listen::Auto => plan.entry.takes_socket.is_some() && cfg!(unix),
-        };
-        if inherits {
-            let listener = socket::bind(&config.host, config.port.number, unix_socket)?;
-            let port = listener.port().unwrap_or(config.port.number);
-            return Ok(Self::new(config, Some(Arc::new(listener)), port));
-        }
-        if unix_socket.is_some() || (config.port.named && config.port.number != 0) {
-            socket::ensure_free(&config.host, config.port.number, unix_socket)?;
-        }
-        let port = match config.port.number {
-            0 => socket::free_port(&config.host)?,
-            port => port,
-        };
-        Ok(Self::new(config, None, port))
-    }
-
-    fn new(config: &Config, listener: Option<Arc<Listener>>, port: u16) -> Self {
-        let (host, unix_socket) = (config.host.clone(), config.unix_socket.clone());
-        Self { listener, host, port, unix_socket }
     }
 }
 
@@ -254,30 +232,5 @@ impl Effects<'_, '_> {
         let server =
             server::spawn(&self.groups, generation, &command, listener, self.sender.clone());
         self.servers.insert(generation, server);
-    }
-}
-
-/// What is to be run, as the plan has it now.
-pub(super) fn server_command(
-    project: &Project,
-    address: &Address,
-    artifact: Artifact,
-    dev: bool,
-) -> ServerCommand {
-    let plan = project.plan();
-    ServerCommand {
-        artifact,
-        cargo_run: project.cargo_run(),
-        arguments: plan.args.clone(),
-        current_dir: plan.current_dir.clone(),
-        told: Told {
-            host: address.host.clone(),
-            port: address.port,
-            unix_socket: address.unix_socket.clone(),
-            tracer: plan.config.tracer.clone(),
-            bootstrap: plan.entry.function.clone(),
-            dev,
-        },
-        ports: Vec::new(),
     }
 }

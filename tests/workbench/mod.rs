@@ -176,6 +176,7 @@ pub fn command(folder: &Path, package: &str, target: &str) -> (Package, BuildCom
         current_dir: folder.to_owned(),
         workspace_root: metadata.workspace_root.clone().into(),
         package: found.id.clone(),
+        spec: format!("{}@{}", found.name, found.version),
         kind: TargetKind::Bin,
         target: target.to_owned(),
         options: vec!["--quiet".into()],

@@ -16,8 +16,9 @@ fn a_single_package() {
     assert_eq!(plan.mode, Mode::Serve);
     assert_eq!(plan.args, ["--verbose", "x"]);
     assert_eq!(plan.cargo_options.build_args(), ["--release"]);
-    assert_eq!(plan.entry.selection(), ["-p", "app@0.1.0", "--bin", "app"]);
-    assert_eq!(plan.entry.root(), project.root());
+    assert_eq!((plan.entry.spec().as_str(), plan.entry.target.as_str()), ("app@0.1.0", "app"));
+    assert_eq!(plan.entry.kind, TargetKind::Bin);
+    assert_eq!(plan.entry.local[0].root, project.root());
     assert_eq!(plan.workspace_root, project.root());
     assert_eq!(plan.target_directory, project.path("target"));
     assert_eq!(plan.build_directory, None);
@@ -212,7 +213,8 @@ fn an_example() {
         .file("examples/app.rs", "fn main() {}\n");
     let entry = project.plan(".", "watch live_demo:bootstrap").entry;
     assert_eq!((entry.kind, &*entry.target), (TargetKind::Example, "live-demo"));
-    assert_eq!(entry.selection(), ["-p", "app@0.1.0", "--example", "live-demo"]);
+    assert_eq!((entry.spec().as_str(), entry.target.as_str()), ("app@0.1.0", "live-demo"));
+    assert_eq!(entry.kind, TargetKind::Example);
     assert_eq!(project.chosen(".", "watch --example live-demo"), "app/live-demo");
     assert_data_eq!(
         project.failure(".", "watch app"),
