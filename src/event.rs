@@ -257,6 +257,17 @@ pub enum Signal {
     Hangup,
 }
 
+impl Signal {
+    /// The exit code of what it ends: 128 and its number, as a shell has it.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Hangup => 129,
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
 /// What the user can ask for on the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {

@@ -5,6 +5,7 @@
 pub mod build;
 pub mod cli;
 pub mod config;
+mod content;
 pub mod entry;
 pub mod error;
 pub mod event;

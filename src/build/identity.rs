@@ -1,18 +1,15 @@
 //! What an executable is: its content as a hash, and a stamp that tells cheaply whether the file is
 //! still the one that was hashed.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::fs::Metadata;
+use std::io;
 use std::path::Path;
 
-use xxhash_rust::xxh3::Xxh3Default;
-
+use crate::content;
 use crate::event::{Identity, Stamp};
 
 /// How often to start again when the file is written meanwhile.
 const ATTEMPTS: u32 = 5;
-/// Bytes read at a time.
-const CHUNK: usize = 1 << 20;
 
 /// The file's stamp as it is now.
 pub fn stamp(path: &Path) -> io::Result<Stamp> {
@@ -35,7 +32,7 @@ pub(super) fn identify(
 ) -> io::Result<(Identity, Stamp)> {
     for _ in 0..ATTEMPTS {
         let before = stamp(executable)?;
-        let mut hash = hash_of(executable)?;
+        let mut hash = content::hash(executable)?;
         if stamp(executable)? == before {
             for (name, value) in env {
                 for text in [name, value] {
@@ -50,20 +47,8 @@ pub(super) fn identify(
 }
 
 /// The content of a file as a hash.
-pub(super) fn content(path: &Path) -> io::Result<u128> {
-    hash_of(path).map(|hash| hash.digest128())
-}
-
-fn hash_of(path: &Path) -> io::Result<Xxh3Default> {
-    let mut file = File::open(path)?;
-    let mut hash = Xxh3Default::new();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hash),
-            length => hash.update(&chunk[..length]),
-        }
-    }
+pub(super) fn hash(path: &Path) -> io::Result<u128> {
+    content::hash(path).map(|hash| hash.digest128())
 }
 
 #[cfg(test)]
@@ -82,7 +67,10 @@ mod tests {
         let two = identify(&path, &[]).unwrap();
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "one").unwrap();
-        File::open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        std::fs::File::open(&path)
+            .unwrap()
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
         let again = identify(&path, &[]).unwrap();
 
         assert_ne!(one.0, two.0);

@@ -65,7 +65,7 @@ impl Contents {
     pub(super) fn read(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let read = |path: PathBuf| {
             let regular = path.metadata().is_ok_and(|metadata| metadata.is_file());
-            let content = if regular { identity::content(&path).ok() } else { None };
+            let content = if regular { identity::hash(&path).ok() } else { None };
             (path, content)
         };
         Self(paths.into_iter().map(read).collect())

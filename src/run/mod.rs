@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::cli::{self, CargoOptions, Command};
 use crate::config::{Config, EventsTo};
 use crate::error::Failure;
-use crate::event::{Event, Level, Notice, Report, Signal};
+use crate::event::{Event, Level, Notice, Report};
 use crate::plan::{Mode, Source};
 use crate::process::{self, Groups};
 use crate::report::{Json, Reporter, Terminal, Verbosity};
@@ -126,20 +126,11 @@ async fn not_in_silence<T>(asking: impl Future<Output = T>, terminal: &mut Termi
 async fn interrupted(events: &mut mpsc::UnboundedReceiver<Event>, others: &mut Vec<Event>) -> u8 {
     while let Some(event) = events.recv().await {
         match event {
-            Event::Signal(signal) => return exit_code(signal),
+            Event::Signal(signal) => return signal.exit_code(),
             other => others.push(other),
         }
     }
     std::future::pending().await
-}
-
-/// 128 and the signal's number, as a shell has it.
-fn exit_code(signal: Signal) -> u8 {
-    match signal {
-        Signal::Hangup => 129,
-        Signal::Interrupt => 130,
-        Signal::Terminate => 143,
-    }
 }
 
 fn terminal(cargo: &CargoOptions) -> Terminal {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::address::{Address, server_command};
-use super::{Start, exit_code, interrupted};
+use super::{Start, interrupted};
 use crate::build::{BuildHandle, Builder};
 use crate::error::{BUILD_FAILED, Failure};
 use crate::event::{BuildEvent, BuildOutcome, Endpoint, Event, Exit, Generation, Handover, Report};
@@ -54,7 +54,7 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
                 reporter.report(&Report::Diagnostic { generation: ONLY, diagnostic });
             }
             Event::Build(_, BuildEvent::Finished(outcome)) => match (outcome, interrupted) {
-                (_, Some(signal)) => return Ok(exit_code(signal)),
+                (_, Some(signal)) => return Ok(signal.exit_code()),
                 (BuildOutcome::Succeeded(artifact), None) => break artifact,
                 (BuildOutcome::Broken { message, help }, None) => {
                     reporter.report_to_scripts(&build_failed(began, None));

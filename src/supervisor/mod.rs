@@ -684,12 +684,7 @@ impl State {
             self.fleet.kill_all(actions);
             return;
         }
-        self.ending = Some(match signal {
-            None => 0,
-            Some(Signal::Hangup) => 129,
-            Some(Signal::Interrupt) => 130,
-            Some(Signal::Terminate) => 143,
-        });
+        self.ending = Some(signal.map_or(0, Signal::exit_code));
         actions.push(Action::Report(Report::Stopping { signal }));
         self.wanted = false;
         self.fleet.next = None;

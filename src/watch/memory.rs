@@ -1,21 +1,15 @@
 //! The content of files that changed before, so that writing what is already there is told apart.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-
-use xxhash_rust::xxh3::Xxh3;
 
 use super::snapshot::Stamp;
 use super::system;
+use crate::content;
 use crate::event::Content;
 
 /// The content of a file.
 pub(super) type Hash = u128;
-
-/// How much is read at once.
-const CHUNK: usize = 64 * 1024;
 
 /// What was last seen, of those files alone that changed.
 #[derive(Debug, Default)]
@@ -60,26 +54,13 @@ impl Memory {
 
 /// The content of the regular file at `path`, if there is one that can be read.
 pub(super) fn hash(path: &Path) -> Option<Hash> {
-    // Asked before it is opened: opening a pipe would wait for its other end.
-    if !path.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut file = File::open(path).ok()?;
-    let mut state = Xxh3::new();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Some(state.digest128()),
-            Ok(read) => state.update(&chunk[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
-        }
-    }
+    content::hash(path).ok().map(|hash| hash.digest128())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK, Memory, hash};
+    use super::{Memory, hash};
+    use crate::content::CHUNK;
     use crate::event::Content;
     use std::fs;
     use std::path::Path;
