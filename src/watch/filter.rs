@@ -143,8 +143,9 @@ impl Filter {
     pub(super) fn follow(&mut self, link: &Link) -> bool {
         let Ok(Claim::Tree(number)) = self.judge(&link.place, link.folder) else { return false };
         let Some(below) = self.trees[number].below(&link.place) else { return false };
-        // `.direnv`, `.venv`: links to whole systems.
-        if below.iter().any(names::is_hidden) || self.has_a_say(link) {
+        // `.direnv`, `.venv`: links to whole systems. `.env` may be a link itself.
+        let hidden = below.parent().is_some_and(|folder| folder.iter().any(names::is_hidden));
+        if hidden || self.has_a_say(link) {
             return false;
         }
         if link.folder {

@@ -124,6 +124,7 @@ fn links_behind_links() {
         .link("../far/around", "../common/mods")
         .link("../far/up", "..")
         .link("../far/self", ".")
+        .link("../common/mods/up", "..")
         .watch();
     it.write("../far/deep/y.rs", "1");
     it.hears(&["src/mods/far/deep/y.rs"]);
@@ -131,6 +132,13 @@ fn links_behind_links() {
     it.hears(&["src/mods/deep/x.rs"]);
     it.write("../common/else.rs", "1");
     it.hears_nothing();
+}
+
+#[test]
+fn a_hidden_link_is_followed() {
+    let mut it = Scene::new().file("../shared.env", "").link(".env", "../shared.env").watch();
+    it.write("../shared.env", "1");
+    it.hears(&[".env"]);
 }
 
 #[test]
