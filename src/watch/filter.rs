@@ -4,10 +4,13 @@
 //!
 //! 1. `--watch-ignore` always wins, also over manifests.
 //! 2. Manifests always count.
-//! 3. Cargo's folders and those of version control are never watched, whoever names them.
+//! 3. Cargo's folders and those of version control are never watched, whoever names them; nor are
+//!    folders that are tagged as a cache, as cargo's are, unless `--watch` names them.
 //! 4. A file that `--watch` names counts, whatever else is said of it.
 //! 5. Below the folders that are watched: what ignore files say, then editors' temporary files and
 //!    `SQLite`'s.
+//! 6. What symbolic links in those folders lead to counts as if it lay there. A link is not followed
+//!    to where something of the above has a say already, nor to a folder that it lies in.
 //!
 //! What *named outright* means, for things that are ignored:
 //!
@@ -23,7 +26,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::caches;
 use super::exclude::Exclusions;
+use super::links::Link;
 use super::names;
 use super::rules;
 use super::spec::{Form, resolve, resolve_place};
@@ -46,7 +51,7 @@ pub enum Reason {
     Outside,
     /// `--watch-ignore`.
     WatchIgnore,
-    /// Cargo's target folder.
+    /// Cargo's target folder, or another cache.
     Never,
     /// `.git`, `.hg`, `.svn`, `.jj`.
     VersionControl,
@@ -82,7 +87,16 @@ pub struct Filter {
 #[derive(Clone, Debug)]
 struct File {
     given: PathBuf,
-    manifest: bool,
+    role: Role,
+}
+
+/// What made a file count by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Manifest,
+    Named,
+    /// A link in a tree leads to it.
+    Linked,
 }
 
 /// Why a path counts: by itself, or as part of a tree.
@@ -109,7 +123,7 @@ impl Filter {
             refused: Vec::new(),
         };
         for path in &set.manifests {
-            filter.add_file(path, true);
+            filter.add_file(path, Role::Manifest);
         }
         if set.specs.is_empty() {
             for root in &set.roots {
@@ -122,6 +136,51 @@ impl Filter {
         filter.drop_nested();
         filter.note_surroundings(set.gitignore);
         filter
+    }
+
+    /// Lets in what a link leads to that lies in a tree. `false`: it does not count, or does so
+    /// already.
+    pub(super) fn follow(&mut self, link: &Link) -> bool {
+        let Ok(Claim::Tree(number)) = self.judge(&link.place, link.folder) else { return false };
+        let Some(below) = self.trees[number].below(&link.place) else { return false };
+        // `.direnv`, `.venv`: links to whole systems. `.env` may be a link itself.
+        let hidden = below.parent().is_some_and(|folder| folder.iter().any(names::is_hidden));
+        if hidden || self.has_a_say(link) {
+            return false;
+        }
+        if link.folder {
+            let tree = self.trees[number].behind(link, below);
+            self.note_tree(&tree);
+            self.trees.push(tree);
+        } else {
+            let given = self.trees[number].given.join(below);
+            self.files.insert(link.target.clone(), File { given, role: Role::Linked });
+            self.note_place(&link.target);
+            self.places.push(link.target.clone());
+        }
+        true
+    }
+
+    /// Whether it is decided without the link if what it leads to counts.
+    fn has_a_say(&mut self, link: &Link) -> bool {
+        let Link { place, target, folder } = link;
+        let around = |tree: &Tree| {
+            // Once around, and for a glob a folder inside that it does not enter.
+            target.starts_with(&tree.real) || !tree.is_linked() && tree.real.starts_with(target)
+        };
+        *folder && (place.starts_with(target) || self.trees.iter().any(around))
+            || self.judge(target, *folder) != Err(Reason::Outside)
+            || target.iter().any(names::is_version_control)
+            || target.ancestors().any(caches::is_cache)
+    }
+
+    /// Something happened to the folder `path`: whether it is a cache is to be found out again.
+    pub(super) fn look_again(&mut self, path: &Path) {
+        for tree in &mut self.trees {
+            if let Some(below) = tree.below(path) {
+                tree.look_again(below);
+            }
+        }
     }
 
     /// Whether `path` (absolute, as the user would write it or without symbolic links) counts.
@@ -144,7 +203,10 @@ impl Filter {
         let mut reason = Reason::Outside;
         for (number, tree) in self.trees.iter_mut().enumerate() {
             let Some(below) = tree.below(path) else { continue };
-            if self.exclusions.exclude(path, below, is_dir) {
+            let named = tree.is_linked().then(|| tree.given.join(below));
+            if self.exclusions.exclude(path, below, is_dir)
+                || named.is_some_and(|named| self.exclusions.exclude(&named, below, is_dir))
+            {
                 reason = Reason::WatchIgnore;
                 continue;
             }
@@ -163,7 +225,7 @@ impl Filter {
         {
             return Err(Reason::WatchIgnore);
         }
-        if file.manifest {
+        if file.role == Role::Manifest {
             return Ok(());
         }
         if self.never.iter().any(|folder| path.starts_with(folder)) {
@@ -199,9 +261,9 @@ impl Filter {
 
     /// What the user named, in the user's form.
     pub(super) fn named(&self) -> Vec<PathBuf> {
-        let trees = self.trees.iter().map(|it| it.given.clone());
+        let trees = self.trees.iter().filter(|it| !it.is_linked()).map(|it| it.given.clone());
         let files = self.places.iter().filter_map(|place| self.files.get(place));
-        let files = files.filter(|it| !it.manifest).map(|it| it.given.clone());
+        let files = files.filter(|it| it.role == Role::Named).map(|it| it.given.clone());
         let mut all: Vec<_> = trees.chain(files).collect();
         all.dedup();
         all
@@ -247,7 +309,7 @@ impl Filter {
                 if folder || path.is_dir() {
                     self.add_tree(&path, Scope::All, Some(&spec.base), gitignore);
                 } else {
-                    self.add_file(&path, false);
+                    self.add_file(&path, Role::Named);
                 }
             }
             Ok(Form::Glob(glob)) => {
@@ -269,9 +331,9 @@ impl Filter {
         }
     }
 
-    fn add_file(&mut self, path: &Path, manifest: bool) {
+    fn add_file(&mut self, path: &Path, role: Role) {
         let place = resolve_place(path);
-        let file = File { given: path.to_path_buf(), manifest };
+        let file = File { given: path.to_path_buf(), role };
         if self.judge_file(&place, &file).is_err_and(|why| why != Reason::WatchIgnore) {
             self.refused.push(path.to_path_buf());
             return;
@@ -313,17 +375,29 @@ impl Filter {
     }
 
     fn note_surroundings(&mut self, gitignore: bool) {
-        for tree in &self.trees {
-            self.stems.extend(tree.real.ancestors().map(Path::to_path_buf));
-            if tree.has_rules() {
-                self.rule_files.extend(rules::files_above(&tree.real));
-            }
+        let trees = std::mem::take(&mut self.trees);
+        for tree in &trees {
+            self.note_tree(tree);
         }
-        for place in &self.places {
-            self.stems.extend(place.ancestors().skip(1).map(Path::to_path_buf));
+        self.trees = trees;
+        let places = std::mem::take(&mut self.places);
+        for place in &places {
+            self.note_place(place);
         }
+        self.places = places;
         if gitignore {
             self.rule_files.extend(rules::global_file());
         }
+    }
+
+    fn note_tree(&mut self, tree: &Tree) {
+        self.stems.extend(tree.real.ancestors().map(Path::to_path_buf));
+        if tree.has_rules() {
+            self.rule_files.extend(rules::files_above(&tree.real));
+        }
+    }
+
+    fn note_place(&mut self, place: &Path) {
+        self.stems.extend(place.ancestors().skip(1).map(Path::to_path_buf));
     }
 }

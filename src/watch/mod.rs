@@ -16,11 +16,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::error::Failure;
 use crate::event::Event;
 
+mod caches;
 mod checkout;
 mod classify;
 mod exclude;
 mod filter;
 mod ground;
+mod links;
 mod memory;
 mod names;
 mod notices;

@@ -2,14 +2,21 @@
 
 use std::ffi::OsStr;
 
+use super::caches;
+
 /// Where version control keeps its own: never watched.
 pub(super) fn is_version_control(name: &OsStr) -> bool {
     name == ".git" || name == ".hg" || name == ".svn" || name == ".jj"
 }
 
-/// Ignore files that lie in the folder they speak of.
+/// Files that lie in the folder they speak of, and say what of it is ignored.
 pub(super) fn is_ignore_file(name: &OsStr) -> bool {
-    name == ".gitignore" || name == ".ignore"
+    name == ".gitignore" || name == ".ignore" || name == caches::TAG
+}
+
+/// What is kept out of sight.
+pub(super) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 /// What editors and desktops leave beside the files that are edited.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ignore::IncrementalIgnore;
 
+use super::caches::Caches;
 use super::filter::Reason;
+use super::links::Link;
 use super::spec::Glob;
 use super::{names, rules};
 
@@ -19,10 +21,13 @@ pub(super) struct Tree {
     scope: Scope,
     /// `None`: no ignore file counts.
     rules: Option<IncrementalIgnore>,
+    caches: Caches,
+    /// A link in another tree leads here: where it lies there.
+    linked: Option<PathBuf>,
 }
 
 /// What counts in a tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Scope {
     All,
     Glob(Glob),
@@ -47,7 +52,25 @@ impl Tree {
         if named_outright && rules.as_mut().is_some_and(ignores_everything) {
             rules = None;
         }
-        Self { given, real, scope, rules }
+        Self { given, real, scope, rules, caches: Caches::default(), linked: None }
+    }
+
+    /// What `link`, which lies `below` in this tree, leads to. The same counts there as here.
+    pub(super) fn behind(&self, link: &Link, below: &Path) -> Self {
+        let (given, scope) = (self.given.join(below), self.scope.clone());
+        let place = self.linked.as_ref().map_or_else(|| below.into(), |it| it.join(below));
+        let tree = Self::new(given, link.target.clone(), scope, self.has_rules(), false);
+        Self { linked: Some(place), ..tree }
+    }
+
+    /// Whether it is watched for a link alone.
+    pub(super) fn is_linked(&self) -> bool {
+        self.linked.is_some()
+    }
+
+    /// Something happened to the folder `below`.
+    pub(super) fn look_again(&mut self, below: &Path) {
+        self.caches.forget(below);
     }
 
     /// Whether ignore files count in it.
@@ -80,10 +103,16 @@ impl Tree {
         if below.iter().any(names::is_version_control) {
             return Err(Reason::VersionControl);
         }
-        let matched = match &self.scope {
-            Scope::All => false,
-            Scope::Glob(glob) => glob.covers(below, is_dir).ok_or(Reason::Outside)?,
+        let folder = if is_dir { Some(below) } else { below.parent() };
+        if folder.is_some_and(|folder| self.caches.have(&self.real, folder)) {
+            return Err(Reason::Never);
+        }
+        let matched = match (&self.scope, &self.linked) {
+            (Scope::All, _) => Some(false),
+            (Scope::Glob(glob), None) => glob.covers(below, is_dir),
+            (Scope::Glob(glob), Some(place)) => glob.covers(&place.join(below), is_dir),
         };
+        let matched = matched.ok_or(Reason::Outside)?;
         if !is_dir {
             judge_name(below.file_name().unwrap_or(OsStr::new("")), matched)?;
         }

@@ -126,6 +126,8 @@ impl Worker {
                 })
                 .collect();
             changes.sort_by(|a, b| a.path.cmp(&b.path));
+            // Who has to look sees a change at both ends of a link.
+            changes.dedup_by(|a, b| a.path == b.path);
             if !changes.is_empty() {
                 self.send(Event::Changed(changes));
             }

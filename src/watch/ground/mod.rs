@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::checkout;
 use super::classify::classify;
 use super::filter::Filter;
+use super::links::Link;
 use super::places::{Places, Refusal};
 use super::snapshot::{Entry, Snapshot, Stamp, is_ordinary};
 use super::source::Placer;
@@ -19,6 +20,7 @@ use super::tree::Tree;
 use super::{Summary, WatchSet, platform};
 use crate::event::ChangeKind;
 
+mod follow;
 mod walk;
 
 use walk::Walk;
@@ -64,6 +66,8 @@ pub(super) struct Ground {
     before: Option<Filter>,
     places: Places,
     snapshot: Snapshot,
+    /// Those that are followed. One that lies behind another comes after it.
+    links: Vec<Link>,
     /// Folders that could not be read.
     unreadable: BTreeSet<PathBuf>,
 }
@@ -75,6 +79,7 @@ impl Ground {
             before: None,
             places: Places::new(backend),
             snapshot: Snapshot::default(),
+            links: Vec::new(),
             unreadable: BTreeSet::new(),
         }
     }
@@ -98,7 +103,9 @@ impl Ground {
     /// Reads the ignore files again and looks again at what the named paths are. What that lets in
     /// stays unknown until the next [`adopt`](Self::adopt).
     pub(super) fn renew_filter(&mut self, set: &WatchSet) {
-        let before = std::mem::replace(&mut self.filter, Filter::new(set));
+        let mut filter = Filter::new(set);
+        self.links.retain(|link| link.holds() && filter.follow(link));
+        let before = std::mem::replace(&mut self.filter, filter);
         self.before.get_or_insert(before);
     }
 
@@ -114,6 +121,7 @@ impl Ground {
         for path in rule_files {
             findings.rules |= self.refresh_stamp(&path, Entry::Rules);
         }
+        findings.rules |= self.any_leads_elsewhere();
         self.unreadable.retain(|folder| folder.exists());
         self.cover(&mut Walk::Compare { deep: true }, |_| true, findings);
     }
@@ -166,7 +174,10 @@ impl Ground {
     pub(super) fn touch(&mut self, path: &Path, set: &WatchSet, findings: &mut Findings) {
         let metadata = path.symlink_metadata().ok();
         let is_dir = metadata.as_ref().is_some_and(fs::Metadata::is_dir);
-        let reshapes = self.reshapes(path, metadata.as_ref());
+        if is_dir || metadata.is_none() {
+            self.filter.look_again(path);
+        }
+        let reshapes = self.leads_elsewhere(path) || self.reshapes(path, metadata.as_ref());
         if reshapes {
             self.renew_filter(set);
         }
@@ -175,7 +186,12 @@ impl Ground {
         }
         match metadata {
             Some(_) if is_dir => self.touch_folder(path, findings),
-            Some(metadata) => self.touch_file(path, entry(path, &metadata), findings),
+            Some(metadata) => {
+                self.touch_file(path, entry(path, &metadata), findings);
+                if metadata.is_symlink() {
+                    self.follow(path, &mut Walk::Compare { deep: true }, findings);
+                }
+            }
             None => self.lose_file(path, findings),
         }
         if reshapes {
@@ -225,6 +241,7 @@ impl Ground {
     fn lose_folder(&mut self, folder: &Path, findings: &mut Findings) {
         let (kinds, had_rules) = self.forget_folder(folder);
         findings.rules |= had_rules;
+        findings.rules |= self.links.iter().any(|link| link.place.starts_with(folder));
         if let Ok(claim) = self.filter.judge(folder, true) {
             let given = self.filter.as_given(claim, folder);
             findings

@@ -1,6 +1,6 @@
 //! Walking through what counts: each folder is watched first and read then.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -41,6 +41,15 @@ impl Walk {
     }
 }
 
+/// What lies in a folder and counts.
+#[derive(Default)]
+struct Listing {
+    folders: Vec<PathBuf>,
+    files: Files,
+    /// Also those that do not count.
+    links: Vec<PathBuf>,
+}
+
 impl Ground {
     /// Walks a folder that counts, with those below it.
     pub(super) fn walk(&mut self, start: &Path, walk: &mut Walk, findings: &mut Findings) {
@@ -59,12 +68,15 @@ impl Ground {
                 }
                 self.refuse(&folder, refusal, findings);
             }
-            let Some((folders, files)) = self.read(&folder, findings) else {
+            let Some(Listing { folders, files, links }) = self.read(&folder, findings) else {
                 // Unreadable for now is not gone.
                 seen.extend(self.snapshot.folders_below(&folder));
                 continue;
             };
             self.take(&folder, files, walk, findings);
+            for link in links {
+                self.follow(&link, walk, findings);
+            }
             for below in folders {
                 if walk.enters(self.snapshot.has_folder(&below)) {
                     ahead.push(below);
@@ -87,8 +99,8 @@ impl Ground {
     }
 
     /// What lies in a folder and counts. `None` when it cannot be read.
-    fn read(&mut self, folder: &Path, findings: &mut Findings) -> Option<(Vec<PathBuf>, Files)> {
-        let (mut folders, mut files) = (Vec::new(), HashMap::new());
+    fn read(&mut self, folder: &Path, findings: &mut Findings) -> Option<Listing> {
+        let mut read = Listing::default();
         let listing = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let listing = match listing {
             Ok(listing) => listing,
@@ -97,7 +109,7 @@ impl Ground {
                     self.refuse(folder, Refusal::Unreadable(error), findings);
                     return None;
                 }
-                return Some((folders, files));
+                return Some(read);
             }
         };
         for item in listing {
@@ -106,13 +118,18 @@ impl Ground {
             let Ok(file_type) = item.file_type() else { continue };
             if file_type.is_dir() {
                 if self.filter.judge(&path, true).is_ok() {
-                    folders.push(path);
+                    read.folders.push(path);
                 }
-            } else if let Some(entry) = self.read_file(&path, &item) {
-                files.insert(item.file_name(), entry);
+                continue;
+            }
+            if let Some(entry) = self.read_file(&path, &item) {
+                read.files.insert(item.file_name(), entry);
+            }
+            if file_type.is_symlink() {
+                read.links.push(path);
             }
         }
-        Some((folders, files))
+        Some(read)
     }
 
     fn read_file(&mut self, path: &Path, item: &fs::DirEntry) -> Option<Entry> {

@@ -16,8 +16,11 @@ use super::source::{self, Placer};
 use super::{Message, Options, Spec, Watch, WatchSet, start_with};
 use crate::event::{Change, Event, Notice};
 
+mod caches;
 mod folders;
 mod habits;
+#[cfg(unix)]
+mod links;
 mod rules;
 mod trouble;
 
