@@ -34,10 +34,7 @@ fn end(project: &Project, mut run: Run, (name, code): (&str, Option<i32>)) {
     if let Some(code) = code {
         assert_eq!(status.code(), Some(code), "{name}\n{}", run.story());
         assert_eq!(processes_of(folder), [], "what it can wait for is gone before it is");
-        assert_eq!(run.log.last().map_or(0, |event| event["code"].as_i64().unwrap_or(0)), {
-            // Before the first build there are no events yet.
-            if run.log.is_empty() { 0 } else { code.into() }
-        });
+        assert_eq!(run.log.last().expect("events")["code"], code, "{}", run.story());
     } else {
         assert_eq!(status.signal(), Some(9));
         wait_until_nothing_is_left(folder);

@@ -82,6 +82,8 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         let after = Duration::ZERO;
         reporter.report(&Report::ServerListening { generation: ONLY, endpoints, after });
     }
+    // Its thread ends where the server begins.
+    reporter.flush();
     let exit = server::serve(groups, command, address.listener.and_then(Arc::into_inner)).await?;
     Ok(server::exit_code(exit))
 }
