@@ -21,6 +21,8 @@ mod descriptor;
 #[cfg(unix)]
 mod launcher;
 #[cfg(unix)]
+mod session;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 mod watchdog;
