@@ -110,7 +110,7 @@ pub fn resolve(
         tracer: read(one("tracer", &server.tracer), values::tracer)?,
         listen: read(one("listen", &server.listen), values::listen)?.unwrap_or_default(),
         grace: read(one("grace", &server.grace), values::seconds)?.unwrap_or(GRACE),
-        events: one("events", &server.events).map(|it| events(&it)).transpose()?,
+        events: resolve_events(server, layers)?,
         watch: layers.all("watch", &watch.watch).first().map(|it| specs(it)).transpose()?,
         watch_ignore: specs(&layers.all("watch-ignore", &watch.watch_ignore).concat())?,
         gitignore: !read(layers.one("no-gitignore", no_gitignore), values::switch)?
@@ -118,6 +118,19 @@ pub fn resolve(
         debounce: read(one("debounce", &watch.debounce), values::milliseconds)?.unwrap_or(DEBOUNCE),
         poll: read(one("poll", &watch.poll), values::poll)?.flatten(),
     })
+}
+
+/// Where the events go as far as that is known before any manifest is read: `layers` without tables.
+/// What is found here is what [`resolve`] will find.
+///
+/// # Errors
+///
+/// As [`resolve`].
+pub fn resolve_events(
+    server: &ServerOptions,
+    layers: &Layers<'_>,
+) -> Result<Option<EventsTo>, Failure> {
+    layers.one("events", server.events.as_deref()).map(|it| events(&it)).transpose()
 }
 
 fn read<T>(

@@ -101,6 +101,19 @@ impl Source {
         })?;
         Ok(Self { command, env: std::env::vars_os().collect(), current_dir })
     }
+
+    /// Where the events go if that was typed or is in the environment: known before anything is
+    /// read, so that scripts hear of what goes wrong there.
+    ///
+    /// # Errors
+    ///
+    /// As [`config::resolve`].
+    pub fn events(&self) -> Result<Option<EventsTo>, Failure> {
+        let Self { command, env, current_dir } = self;
+        let env = &|name: &str| env.get(name).map(OsStr::to_owned);
+        let layers = Layers { env, package: None, workspace: None, current_dir };
+        config::resolve_events(&command.shared().server, &layers)
+    }
 }
 
 /// Asks cargo for the workspace and resolves entry, configuration and watch set. With `groups`, no

@@ -6,6 +6,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 
 use serde_json::Value;
 use support::{Project, repository, server_source};
@@ -266,17 +269,90 @@ fn a_mistake_after_the_events_were_opened_is_told_there() {
 }
 
 #[test]
+fn a_mistake_before_anything_is_read_is_told_too() {
+    let project = Project::server("one");
+    let events = project.beside("events");
+    let mut typed = project.tool(["watch", "nosuch:x", "--events"]);
+    typed.command.arg(&events);
+    let in_environment = project.tool(["serve", "nosuch:x"]).env("STARIO_EVENTS", &events);
+    for tool in [typed, in_environment] {
+        let finished = tool.finish();
+        assert_eq!(finished.status.code(), Some(2), "{}", finished.stderr);
+        assert_eq!(finished.stderr.matches("error").count(), 1, "{}", finished.stderr);
+        let log = lines(&fs::read_to_string(&events).unwrap());
+        check(&log);
+        assert_eq!((&log[0]["event"], log.len()), (&"error".into(), 2));
+        assert_eq!(log[1]["code"], 2);
+        fs::remove_file(&events).unwrap();
+    }
+}
+
+#[test]
+fn what_the_metadata_names_begins_when_that_is_read() {
+    let project = Project::server("one");
+    let metadata = "\n[package.metadata.stario]\nevents = \"../events\"\n";
+    project.write("Cargo.toml", project.read("Cargo.toml") + metadata);
+    project.edit("src/main.rs", "fn main", "fn man");
+    let finished = project.tool(["serve", "--port", "0"]).finish();
+    assert_eq!(finished.status.code(), Some(101), "{}", finished.stderr);
+    check(&lines(&fs::read_to_string(project.beside("events")).unwrap()));
+}
+
+/// The tool, serving with its events going to this named pipe, ends as it should.
+fn serves_and_ends_with_events_to(project: &Project, pipe: &Path) {
+    let mut tool = project.tool(["watch", "--port", "0", "--events"]);
+    tool.command.arg(pipe);
+    let mut run = tool.start_with_events();
+    run.wait_for_stderr("Serving");
+    project.edit("src/main.rs", "\"one\"", "\"two\"");
+    run.wait_for_stderr("Changed");
+    run.signal("TERM");
+    assert_eq!(run.wait().code(), Some(143), "{}", run.story());
+    support::wait_until_nothing_is_left(&project.root);
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_holds_nothing_up() {
+    let project = Project::server("one");
+    let pipe = project.beside("events");
+    support::make_fifo(&pipe);
+    serves_and_ends_with_events_to(&project, &pipe);
+}
+
+#[test]
+fn a_reader_who_stalls_holds_nothing_up() {
+    let project = Project::server("one");
+    let pipe = project.beside("events");
+    support::make_fifo(&pipe);
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+    let mut reader =
+        fs::File::options().read(true).write(true).custom_flags(nonblocking).open(&pipe).unwrap();
+    // Full: not one line fits in.
+    while reader.write(&[b'\n'; 512]).is_ok() {}
+    while reader.write(b"\n").is_ok() {}
+    serves_and_ends_with_events_to(&project, &pipe);
+}
+
+#[test]
+fn a_named_pipe_that_we_may_not_write_into_is_a_mistake() {
+    if rustix::process::geteuid().is_root() {
+        // May write everywhere.
+        return;
+    }
+    let project = Project::server("one");
+    let pipe = project.beside("events");
+    support::make_fifo(&pipe);
+    fs::set_permissions(&pipe, fs::Permissions::from_mode(0o400)).unwrap();
+    let mut tool = project.tool(["watch", "--port", "0", "--events"]);
+    tool.command.arg(&pipe);
+    assert_eq!(tool.finish().status.code(), Some(2));
+}
+
+#[test]
 fn as_the_readme_reads_them_from_a_named_pipe() {
     let project = Project::server("one");
-    let pipe = project.root.with_file_name("events");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    let pipe = project.beside("events");
+    support::make_fifo(&pipe);
     let mut tool = project.tool(["watch", "--port", "0"]);
     tool.command.arg("--events").arg(&pipe).stderr(std::process::Stdio::null());
     let mut child = tool.command.spawn().unwrap();

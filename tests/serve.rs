@@ -275,6 +275,31 @@ fn between_two_servers_connections_to_a_port_wait() {
     swaps_without_a_refusal(run, &project, move || ask_tcp(address));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_that_makes_the_unix_socket_itself_is_found_there() {
+    let project = Project::package(
+        "fn main() {
+    let path = std::env::var(\"STARIO_UNIX_SOCKET\").unwrap();
+    let _ = std::fs::remove_file(&path);
+    let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    let answer = b\"HTTP/1.1 200 OK\\r\\ncontent-length: 3\\r\\n\\r\\none\";
+    for stream in listener.incoming() {
+        std::io::Write::write_all(&mut stream.unwrap(), answer).unwrap();
+    }
+}
+",
+    );
+    let path = project.beside("socket");
+    let path = path.to_str().expect("a folder of ours");
+    let mut run = project.watch(["--listen", "direct", "--unix-socket", path]);
+    let there = serde_json::json!([format!("unix:{path}")]);
+    assert_eq!(run.wait_for("server-listening")["addresses"], there);
+    project.edit("src/main.rs", "\\none", "\\ntwo");
+    assert_eq!(run.wait_for("server-listening")["addresses"], there);
+    assert_eq!(run.count("server-silent"), 0);
+}
+
 #[test]
 fn between_two_servers_connections_to_a_unix_socket_wait() {
     let project = Project::copy("servers");

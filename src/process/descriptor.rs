@@ -1,11 +1,13 @@
-//! Descriptors that whoever started us has left open for us, named by their number (`--events fd:3`).
+//! Descriptors that whoever started us has left open for us, named by their number (`--events fd:3`),
+//! and the named pipes among files.
 
 #![expect(unsafe_code, reason = "a number becomes a descriptor; there is no safe way to say that")]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
@@ -46,6 +48,19 @@ pub fn file_behind(number: RawFd) -> Option<PathBuf> {
         return None;
     }
     path_of(borrowed)
+}
+
+/// Whether this is a named pipe, which cannot be opened for writing without waiting for a reader.
+///
+/// # Errors
+/// It is one that we may not write into.
+pub fn is_named_pipe(path: &Path) -> io::Result<bool> {
+    // What is not there yet is made as a file.
+    let is_pipe = path.metadata().is_ok_and(|it| it.file_type().is_fifo());
+    if is_pipe {
+        rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?;
+    }
+    Ok(is_pipe)
 }
 
 #[cfg(target_os = "linux")]

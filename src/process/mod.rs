@@ -21,6 +21,8 @@ mod descriptor;
 #[cfg(unix)]
 mod launcher;
 #[cfg(unix)]
+mod session;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 mod watchdog;
@@ -28,11 +30,11 @@ mod watchdog;
 mod windows;
 
 #[cfg(unix)]
-pub use descriptor::{file_behind, inherited};
+pub use descriptor::{file_behind, inherited, is_named_pipe};
 #[cfg(unix)]
 pub use unix::{Group, Groups, exec_command, exit_of};
 #[cfg(windows)]
-pub use windows::{Group, Groups, exit_of, file_behind, inherited};
+pub use windows::{Group, Groups, exit_of, file_behind, inherited, is_named_pipe};
 
 /// A program to run in a group of its own. Its stdin is empty.
 #[derive(Debug)]

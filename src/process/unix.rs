@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
-use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::task::spawn_blocking;
 
 use super::watchdog::Watchdog;
-use super::{LISTEN_VARIABLES, Program, Socket, launcher};
+use super::{LISTEN_VARIABLES, Program, Socket, launcher, session};
 use crate::event::Exit;
 
 /// The first descriptor that systemd's protocol passes: `SD_LISTEN_FDS_START`.
@@ -162,7 +162,8 @@ async fn keep_alive(watchdog: Weak<Mutex<Watchdog>>) {
     }
 }
 
-/// A running process and all that it started, as long as that stays in its group.
+/// A running process and all that it started, as long as that stays in its group; on Linux, in its
+/// session.
 #[derive(Debug)]
 pub struct Group {
     pid: u32,
@@ -214,8 +215,8 @@ impl Group {
         }
     }
 
-    /// Waits for the process's end, kills what it leaves of its group, and waits until all of it is
-    /// gone.
+    /// Waits for the process's end, kills what it leaves of its group (on Linux, of its session), and
+    /// waits until all of it is gone.
     pub async fn wait(mut self) -> Exit {
         let exit = self.leader().await;
         self.kill();
@@ -243,6 +244,8 @@ impl Drop for Group {
     fn drop(&mut self) {
         if !self.finished {
             self.kill();
+            // Once: nobody can wait here.
+            group(self.pid).map(|leader| session::kill_rest(&[leader]));
             self.finish();
         }
     }
@@ -261,42 +264,18 @@ fn group(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// Waits until a killed group is gone. The system has no event for it: the processes are not our
-/// children.
+/// Kills what is left of a group whose leader has ended, and waits until that is gone. The system has
+/// no event for it: the processes are not our children.
 async fn gone(pid: u32) {
-    let Some(group) = group(pid) else { return };
+    let Some(leader) = group(pid) else { return };
     let looking = async {
         let mut pause = Duration::from_micros(500);
-        while is_alive(group) {
+        // In another thread: it reads of every process there is.
+        while spawn_blocking(move || session::kill_rest(&[leader])).await.unwrap_or_default() {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(50));
         }
     };
     // What cannot be killed is left to the system.
     let _ = tokio::time::timeout(GONE_WITHIN, looking).await;
-}
-
-/// Whether a process of the group runs. One that has ended and that nobody has waited for does not.
-fn is_alive(group: Pid) -> bool {
-    match rustix::process::test_kill_process_group(group) {
-        Ok(()) => !only_zombies(group),
-        // macOS answers EPERM where only zombies are left.
-        Err(error) => error != Errno::SRCH && error != Errno::PERM,
-    }
-}
-
-/// Whether the group is made of processes alone that an idle init has not waited for, as there are
-/// in containers.
-#[cfg(target_os = "linux")]
-fn only_zombies(group: Pid) -> bool {
-    let Ok(processes) = procfs::process::all_processes() else { return false };
-    processes
-        .filter_map(|process| process.ok()?.stat().ok())
-        .filter(|stat| stat.pgrp == group.as_raw_nonzero().get())
-        .all(|stat| matches!(stat.state, 'Z' | 'X'))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn only_zombies(_group: Pid) -> bool {
-    false
 }

@@ -9,11 +9,18 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, PipeWriter, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use super::session;
+
 /// The hidden subcommand's name.
 pub(super) const NAME: &str = "__watchdog";
+
+/// How long killed processes may take to be gone.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Watches until stdin ends, then kills.
 pub(super) fn run() -> ExitCode {
@@ -22,11 +29,23 @@ pub(super) fn run() -> ExitCode {
     // The tool waits for this: from here on it is safe from what is sent to the tool's group.
     let ready = io::stdout().write_all(b"\n").and_then(|()| io::stdout().flush());
     let groups = read_groups(io::stdin().lock());
-    for group in groups.into_iter().filter_map(Pid::from_raw) {
+    let groups: Vec<_> = groups.into_iter().filter_map(Pid::from_raw).collect();
+    for group in &groups {
         // What is gone already needs no killing.
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        let _ = rustix::process::kill_process_group(*group, Signal::KILL);
+    }
+    if !groups.is_empty() {
+        kill_sessions(&groups);
     }
     if ready.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Kills what has left its group, until nothing comes after it.
+fn kill_sessions(leaders: &[Pid]) {
+    let end = Instant::now() + GONE_WITHIN;
+    while session::kill_rest(leaders) && Instant::now() < end {
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// The groups that are left when the input ends.

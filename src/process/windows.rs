@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
@@ -123,4 +123,13 @@ pub fn inherited(_number: i32) -> io::Result<File> {
 /// Nobody can be asked.
 pub fn file_behind(_number: i32) -> Option<PathBuf> {
     None
+}
+
+/// None that have a place among files.
+///
+/// # Errors
+/// None here.
+#[expect(clippy::unnecessary_wraps, reason = "on Unix it may be forbidden to us")]
+pub fn is_named_pipe(_path: &Path) -> io::Result<bool> {
+    Ok(false)
 }

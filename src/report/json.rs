@@ -1,36 +1,51 @@
 //! `--events`: one JSON object a line. The README documents it as a stable interface: fields are
 //! added, never renamed.
 
-use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::lines::Lines;
 use super::signal;
 use crate::error::Failure;
 use crate::event::{Diagnostic, Endpoint, Exit, Generation, Handover, Level, Notice, Report};
 
-/// Writes reports as JSON lines.
+/// Writes reports as JSON lines. Its drop waits a moment for a slow reader to read the last ones.
+#[derive(Debug)]
 pub struct Json {
-    out: Box<dyn Write + Send>,
-}
-
-impl fmt::Debug for Json {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Json")
-    }
+    out: Lines,
 }
 
 impl Json {
-    /// Writes to `out`, a whole line at a time.
-    pub fn new(out: impl Write + Send + 'static) -> Self {
-        Self { out: Box::new(out) }
+    /// Writes to `out`, a whole line at a time and from a thread of its own.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn new(out: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::opened_by(|| Ok(out))
     }
 
-    /// Writes the report. Nobody reading is not an error.
-    pub fn report(&mut self, report: &Report) {
+    /// Writes to what is opened in that thread, since to open it may block. Where that fails,
+    /// nobody reads.
+    ///
+    /// # Errors
+    /// As [`Json::new`].
+    pub fn opened_by<W: Write>(
+        open: impl FnOnce() -> io::Result<W> + Send + 'static,
+    ) -> io::Result<Self> {
+        Ok(Self { out: Lines::start(open)? })
+    }
+
+    /// Waits until every report is written, about a second at most: before the tool becomes
+    /// another program.
+    pub fn flush(&self) {
+        self.out.flush();
+    }
+
+    /// Writes the report, without ever blocking. Nobody reading is not an error.
+    pub fn report(&self, report: &Report) {
         let Some((event, mut fields)) = event(report) else { return };
         let mut line = Map::new();
         line.insert("event".into(), event.into());
@@ -41,8 +56,7 @@ impl Json {
         }
         let mut text = Value::Object(line).to_string();
         text.push('\n');
-        let _ = self.out.write_all(text.as_bytes());
-        let _ = self.out.flush();
+        self.out.write(text);
     }
 }
 

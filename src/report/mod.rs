@@ -2,6 +2,7 @@
 //! Never sees the supervisor's state.
 
 mod json;
+mod lines;
 mod signal;
 mod terminal;
 
@@ -29,8 +30,13 @@ impl Reporter<'_> {
 
     /// Says it to scripts alone: people see it otherwise.
     pub fn report_to_scripts(&mut self, report: &Report) {
-        if let Some(json) = &mut self.json {
+        if let Some(json) = &self.json {
             json.report(report);
         }
+    }
+
+    /// Waits, not for long, until scripts have been told everything.
+    pub fn flush(&self) {
+        self.json.iter().for_each(Json::flush);
     }
 }

@@ -9,16 +9,16 @@ mod watch;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::cli::{self, CargoOptions, Command};
-use crate::config::{Config, EventsTo};
+use crate::config::EventsTo;
 use crate::error::Failure;
-use crate::event::{Event, Level, Notice, Report};
+use crate::event::{Event, Level, Notice, Report, Signal};
 use crate::plan::{Mode, Source};
 use crate::process::{self, Groups};
 use crate::report::{Json, Reporter, Terminal, Verbosity};
@@ -70,32 +70,9 @@ struct Start {
 
 async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
     let source = Source::of_process(command)?;
-    let groups = process::tool().and_then(Groups::start);
-    let groups = groups.map_err(|error| {
-        Failure::usage(format!("could not start the watchdog (a process of our own): {error}"))
-    })?;
-    let (sender, mut events) = mpsc::unbounded_channel();
-    signals::listen(&sender)
-        .map_err(|error| Failure::usage(format!("could not take signals: {error}")))?;
-
-    // The first phase has nothing to stop but itself: a signal ends it, and cargo with it.
-    let mut others = Vec::new();
-    let project = tokio::select! {
-        project = not_in_silence(Project::open(source, groups.clone()), terminal) => project,
-        code = interrupted(&mut events, &mut others) => {
-            groups.stop();
-            return Ok(code);
-        }
-    }?;
-    let plan = project.plan();
-    let mut reporter = Reporter { terminal, json: events_out(&plan.config)? };
-    let start = Start { project, groups: groups.clone(), sender, events };
-    let ended = match plan.mode {
-        Mode::Watch => watch::watch(start, &mut reporter).await,
-        Mode::Serve => serve::serve(start, &mut reporter).await,
-    };
-    groups.stop();
-    let code = ended.unwrap_or_else(|failure| {
+    let json = source.events()?.as_ref().map(events_out).transpose()?;
+    let mut reporter = Reporter { terminal, json };
+    let code = started(source, &mut reporter).await.unwrap_or_else(|failure| {
         let code = failure.code;
         reporter.report(&Report::Failed(failure));
         code
@@ -104,8 +81,47 @@ async fn run(command: Command, terminal: &mut Terminal) -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// Awaits cargo's answer; says so when that takes long, since cargo's own words about it are kept for
-/// the case that it fails.
+/// From here on, scripts are told how it ends.
+async fn started(source: Source, reporter: &mut Reporter<'_>) -> Result<u8, Failure> {
+    let groups = process::tool().and_then(Groups::start);
+    let groups = groups.map_err(|error| {
+        Failure::usage(format!("could not start the watchdog (a process of our own): {error}"))
+    })?;
+    let ended = with_groups(source, &groups, reporter).await;
+    groups.stop();
+    ended
+}
+
+async fn with_groups(
+    source: Source,
+    groups: &Groups,
+    reporter: &mut Reporter<'_>,
+) -> Result<u8, Failure> {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    signals::listen(&sender)
+        .map_err(|error| Failure::usage(format!("could not take signals: {error}")))?;
+
+    // The first phase has nothing to stop but itself: a signal ends it, and cargo with it.
+    let opening = Project::open(source, groups.clone());
+    let mut others = Vec::new();
+    let project = tokio::select! {
+        project = not_in_silence(opening, reporter.terminal) => project?,
+        signal = interrupted(&mut events, &mut others) => return Ok(stopped(signal, reporter)),
+    };
+    let plan = project.plan();
+    if reporter.json.is_none() {
+        // A manifest may name it.
+        reporter.json = plan.config.events.as_ref().map(events_out).transpose()?;
+    }
+    let start = Start { project, groups: groups.clone(), sender, events };
+    match plan.mode {
+        Mode::Watch => watch::watch(start, reporter).await,
+        Mode::Serve => serve::serve(start, reporter).await,
+    }
+}
+
+/// Awaits cargo's answer; says so when that takes long. Cargo does not always say by itself what it
+/// waits for.
 async fn not_in_silence<T>(asking: impl Future<Output = T>, terminal: &mut Terminal) -> T {
     let mut asking = std::pin::pin!(asking);
     if let Ok(answer) = tokio::time::timeout(SILENCE, &mut asking).await {
@@ -122,11 +138,20 @@ async fn not_in_silence<T>(asking: impl Future<Output = T>, terminal: &mut Termi
     asking.await
 }
 
-/// Waits for a signal; says with which exit code it ends the tool. What else comes is kept.
-async fn interrupted(events: &mut mpsc::UnboundedReceiver<Event>, others: &mut Vec<Event>) -> u8 {
+/// A signal ended the tool before there was anything to stop; returns the exit code.
+fn stopped(signal: Signal, reporter: &mut Reporter<'_>) -> u8 {
+    reporter.report_to_scripts(&Report::Stopping { signal: Some(signal) });
+    signal.exit_code()
+}
+
+/// Waits for a signal. What else comes is kept.
+async fn interrupted(
+    events: &mut mpsc::UnboundedReceiver<Event>,
+    others: &mut Vec<Event>,
+) -> Signal {
     while let Some(event) = events.recv().await {
         match event {
-            Event::Signal(signal) => return signal.exit_code(),
+            Event::Signal(signal) => return signal,
             other => others.push(other),
         }
     }
@@ -155,17 +180,25 @@ fn colour(typed: Option<clap::ColorChoice>) -> bool {
     }
 }
 
-/// Opens what `--events` names.
-fn events_out(config: &Config) -> Result<Option<Json>, Failure> {
-    let Some(to) = &config.events else { return Ok(None) };
-    let (name, file) = match to {
-        EventsTo::File(path) => (path.display().to_string(), File::create(path)),
-        EventsTo::Descriptor(number) => (format!("fd:{number}"), process::inherited(*number)),
+/// Opens what `--events` names; a named pipe not before somebody reads it, without waiting for that.
+fn events_out(to: &EventsTo) -> Result<Json, Failure> {
+    let (name, json) = match to {
+        EventsTo::File(path) => (path.display().to_string(), events_file(path)),
+        EventsTo::Descriptor(number) => {
+            (format!("fd:{number}"), process::inherited(*number).and_then(Json::new))
+        }
     };
-    match file {
-        Ok(file) => Ok(Some(Json::new(file))),
-        Err(error) => Err(Failure::usage(format!("--events {name}: {error}")).help(
+    json.map_err(|error| {
+        Failure::usage(format!("--events {name}: {error}")).help(
             "it takes a file, a named pipe, or an open descriptor as in `--events fd:3 3>events`",
-        )),
+        )
+    })
+}
+
+fn events_file(path: &Path) -> io::Result<Json> {
+    if !process::is_named_pipe(path)? {
+        return Json::new(File::create(path)?);
     }
+    let path = path.to_owned();
+    Json::opened_by(move || File::options().write(true).open(path))
 }

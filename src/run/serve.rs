@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::address::{Address, server_command};
-use super::{Start, interrupted};
+use super::{Start, interrupted, stopped};
 use crate::build::{BuildHandle, Builder};
 use crate::error::{BUILD_FAILED, Failure};
 use crate::event::{BuildEvent, BuildOutcome, Endpoint, Event, Exit, Generation, Handover, Report};
@@ -21,7 +21,7 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     let mut others = Vec::new();
     let address = tokio::select! {
         address = Address::claim(&plan) => address?,
-        code = interrupted(&mut events, &mut others) => return Ok(code),
+        signal = interrupted(&mut events, &mut others) => return Ok(stopped(signal, reporter)),
     };
     if let Some(notice) = address.notice() {
         reporter.report(&Report::Notice(notice));
@@ -90,6 +90,8 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         let after = Duration::ZERO;
         reporter.report(&Report::ServerListening { generation: ONLY, endpoints, after });
     }
+    // Its thread ends where the server begins.
+    reporter.flush();
     let exit = server::serve(groups, command, address.listener.and_then(Arc::into_inner)).await?;
     Ok(server::exit_code(exit))
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::address::{Address, server_command};
-use super::{Project, Start, interrupted};
+use super::{Project, Start, interrupted, stopped};
 use crate::build::{BuildHandle, Builder};
 use crate::config::{Config, Listen};
 use crate::error::Failure;
@@ -33,7 +33,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     let mut early = Vec::new();
     let (address, watch) = tokio::select! {
         opened = open(&plan, &sender) => opened?,
-        code = interrupted(&mut events, &mut early) => return Ok(code),
+        signal = interrupted(&mut events, &mut early) => return Ok(stopped(signal, reporter)),
     };
     reporter.report(&watching(&watch));
     if keys::present() {

@@ -3,7 +3,7 @@
 //! The system tells nobody when a socket begins to listen, so this looks, often at first and less
 //! and less.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +35,9 @@ const AGAIN: u32 = 10;
 const TAKES_WITHIN: Duration = Duration::from_millis(300);
 
 /// A listening socket of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
-    address: SocketAddr,
+    endpoint: Endpoint,
     /// 0 where it is not known.
     inode: u64,
 }
@@ -53,9 +53,11 @@ enum Look {
 
 /// Says where the processes of a group listen, first when they do and again when that changes.
 /// `offered`: our own listener, which is among them once the server shows that it makes use of it.
-/// Ends when nothing has changed for some time.
+/// `unix_socket`: where the server was told to make a Unix socket. Of those, no other is looked for:
+/// processes have them for much else. Ends when nothing has changed for some time.
 pub(super) async fn watch(
     group: u32,
+    unix_socket: Option<PathBuf>,
     mut offered: Option<Arc<Listener>>,
     say: impl Fn(Vec<Endpoint>),
 ) {
@@ -70,13 +72,15 @@ pub(super) async fn watch(
         // Most servers listen in the process that was started.
         let look = if pause < LONGEST { Look::Leader } else { Look::Group };
         // Its panic or the runtime's end: nothing to be found.
-        let mut found =
-            spawn_blocking(move || platform::listening(group, look)).await.unwrap_or_default();
+        let path = unix_socket.clone();
+        let mut found = spawn_blocking(move || platform::listening(group, look, path.as_deref()))
+            .await
+            .unwrap_or_default();
         found.retain(|found| ours.as_ref().is_none_or(|ours| !is(found, ours)));
         if offered.as_ref().is_some_and(|listener| listener.taken(group)) {
             taken = offered.take().map(|listener| listener.endpoint().clone());
         }
-        let own = found.iter().map(|it| Endpoint::Tcp(it.address));
+        let own = found.into_iter().map(|it| it.endpoint);
         let mut endpoints: Vec<_> = taken.iter().cloned().chain(own).collect();
         endpoints.sort();
         endpoints.dedup();
@@ -106,7 +110,7 @@ fn is(found: &Found, ours: &KnownAs) -> bool {
     if found.inode != 0 && ours.inode != 0 {
         return found.inode == ours.inode;
     }
-    Some(found.address) == ours.address
+    ours.address.is_some_and(|address| found.endpoint == Endpoint::Tcp(address))
 }
 
 /// A process that listens.

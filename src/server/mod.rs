@@ -124,6 +124,7 @@ pub fn spawn(
         #[cfg(target_os = "linux")]
         current_dir: command.current_dir.clone(),
         wants: command.ports.iter().copied().chain([command.told.port]).collect(),
+        unix_socket: command.told.unix_socket.clone(),
         say: Say { generation, events },
     };
     // Here, so that the caller may close the listener as soon as this has returned.
@@ -181,6 +182,7 @@ struct Server {
     #[cfg(target_os = "linux")]
     current_dir: PathBuf,
     wants: Vec<u16>,
+    unix_socket: Option<PathBuf>,
     say: Say,
 }
 
@@ -247,10 +249,15 @@ impl Server {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> (Exit, bool) {
         let served = AtomicBool::new(false);
-        let looking = listening::watch(group.pid(), self.offered.take(), |endpoints| {
-            served.store(true, Ordering::Relaxed);
-            self.say.say(ServerEvent::Listening(endpoints));
-        });
+        let looking = listening::watch(
+            group.pid(),
+            self.unix_socket.take(),
+            self.offered.take(),
+            |endpoints| {
+                served.store(true, Ordering::Relaxed);
+                self.say.say(ServerEvent::Listening(endpoints));
+            },
+        );
         {
             let mut looking = std::pin::pin!(looking);
             let mut looked = false;

@@ -4,14 +4,17 @@
 //! one process alone for a socket that several share.
 
 use std::collections::HashSet;
+use std::path::Path;
 
-use procfs::net::TcpState;
+use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, all_processes};
 
 use super::{Found, Look};
+use crate::event::Endpoint;
 
-/// The TCP sockets on which the group's processes listen.
-pub(super) fn listening(group: u32, look: Look) -> Vec<Found> {
+/// The TCP sockets on which the group's processes listen, and the Unix socket at this path if one of
+/// them has bound it.
+pub(super) fn listening(group: u32, look: Look, unix_socket: Option<&Path>) -> Vec<Found> {
     let Ok(leader) = i32::try_from(group) else { return Vec::new() };
     let processes: Vec<Process> = match look {
         Look::Leader => Process::new(leader).into_iter().collect(),
@@ -26,8 +29,19 @@ pub(super) fn listening(group: u32, look: Look) -> Vec<Found> {
     let entries = tables.into_iter().flatten().flatten();
     entries
         .filter(|entry| entry.state == TcpState::Listen && sockets.contains(&entry.inode))
-        .map(|entry| Found { address: entry.local_address, inode: entry.inode })
+        .map(|entry| Found { endpoint: Endpoint::Tcp(entry.local_address), inode: entry.inode })
+        .chain(unix_socket.and_then(|path| bound_to(path, process, &sockets)))
         .collect()
+}
+
+/// The socket that is bound to this path. Connections that it has accepted have the same path.
+fn bound_to(path: &Path, process: &Process, sockets: &HashSet<u64>) -> Option<Found> {
+    let entry = process.unix().ok()?.into_iter().find(|entry| {
+        entry.state == UnixState::UNCONNECTED
+            && entry.path.as_deref() == Some(path)
+            && sockets.contains(&entry.inode)
+    })?;
+    Some(Found { endpoint: Endpoint::Unix(path.to_owned()), inode: entry.inode })
 }
 
 fn members(group: i32) -> Vec<Process> {

@@ -2,16 +2,19 @@
 
 use listeners::{Protocol, SocketState};
 
+use std::path::Path;
+
 use super::{Found, Look};
+use crate::event::Endpoint;
 
 /// The TCP sockets on which the group's processes listen. The table is read as a whole however
-/// thoroughly one wants to look.
-pub(super) fn listening(group: u32, _look: Look) -> Vec<Found> {
+/// thoroughly one wants to look, and has no Unix sockets.
+pub(super) fn listening(group: u32, _look: Look, _unix_socket: Option<&Path>) -> Vec<Found> {
     let all = listeners::get_all().unwrap_or_default();
     all.into_iter()
         .filter(|it| it.protocol == Protocol::TCP && it.state == SocketState::Listen)
         .filter(|it| is_member(it.process.pid, group))
-        .map(|it| Found { address: it.socket, inode: 0 })
+        .map(|it| Found { endpoint: Endpoint::Tcp(it.socket), inode: 0 })
         .collect()
 }
 
