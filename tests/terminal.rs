@@ -52,6 +52,10 @@ impl Screen {
         for name in ["TMUX", "NO_COLOR", "CARGO_TERM_COLOR", "CARGO_TARGET_DIR", "CARGO", "PORT"] {
             command.env_remove(name);
         }
+        // Under these cargo draws no progress.
+        for name in ["CI", "TF_BUILD"] {
+            command.env_remove(name);
+        }
         assert!(command.status().expect("tmux starts").success());
         screen
     }
