@@ -40,7 +40,8 @@ pub(super) fn run() -> ExitCode {
     if ready.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Kills what has left its group, until nothing comes after it.
+/// Kills what has left its group, until nothing comes after it. The system has no event for that: the
+/// processes are not our children.
 fn kill_sessions(leaders: &[Pid]) {
     let end = Instant::now() + GONE_WITHIN;
     while session::kill_rest(leaders) && Instant::now() < end {
