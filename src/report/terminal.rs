@@ -9,7 +9,7 @@ use console::Style;
 
 use super::signal;
 use crate::error::Failure;
-use crate::event::{Diagnostic, Endpoint, Exit, Handover, Level, Notice, Report, Signal};
+use crate::event::{Diagnostic, Endpoint, Exit, Handover, Held, Level, Notice, Report, Signal, WayOut};
 use crate::wording;
 
 /// How much is said.
@@ -149,10 +149,11 @@ impl Terminal {
                 let text = format!("`{}`", self.relative(executable).display());
                 self.status(Tone::Good, "Running", &text);
             }
-            Report::ServerSpawned { generation, pid, handover } => {
-                let how = match handover {
-                    Handover::Direct => "binds for itself",
-                    Handover::Inherit => "is offered our socket",
+            Report::ServerSpawned { generation, pid, handover, beside } => {
+                let how = match (handover, beside) {
+                    (Handover::Direct, _) => "binds for itself",
+                    (Handover::Inherit, None) => "is offered our socket",
+                    (Handover::Inherit, Some(_)) => "is offered our socket, beside the old one",
                 };
                 self.verbose("Started", &format!("generation {generation}, pid {pid}, {how}"));
             }
@@ -172,6 +173,25 @@ impl Terminal {
                 "Direct",
                 "the server does not take the socket that it was offered; it binds for itself",
             ),
+            Report::ServerReady { generation, after } => {
+                self.verbose("Ready", &format!("generation {generation} after {after:.2?}"));
+            }
+            Report::ServerStatus { status, starting, .. } => self.server_status(status, *starting),
+            Report::ServerLeaving { .. } => {
+                self.status(Tone::Note, "Leaving", "the server says that it is stopping by itself");
+            }
+            Report::ServerSlowToStart { serving, .. } => self.status(
+                Tone::Note,
+                "Waiting",
+                match serving {
+                    Some(_) => "for the new server to be ready; the old one answers meanwhile",
+                    None => "for the server to be ready",
+                },
+            ),
+            Report::ServerNotReady { after, serving, endpoints, .. } => {
+                self.not_ready(*after, serving.is_some(), endpoints);
+            }
+            Report::ServerConflict { holds, way_out, .. } => self.conflict(holds, *way_out),
             Report::ServerSlowToStop { pid, endpoints, kill_in, .. } => {
                 self.slow_to_stop(*pid, endpoints, *kill_in);
             }
@@ -179,7 +199,10 @@ impl Terminal {
                 &format!("the server{} did not stop within {} s and was killed", pid_of(*pid), grace.as_secs_f64()),
                 Some("--grace SECONDS gives it longer"),
             ),
-            Report::ServerExited { exit, asked, waiting, .. } => {
+            Report::ServerExited { exit, serving: Some(_), waiting, .. } => {
+                self.failed_to_start(*exit, *waiting);
+            }
+            Report::ServerExited { exit, asked, waiting, serving: None, .. } => {
                 self.exited(*exit, *asked, *waiting);
             }
             Report::ServerFailed { message, .. } => self.error(message, &[]),
@@ -276,6 +299,77 @@ impl Terminal {
         let text = format!("the server ended by itself: {}{rest}", wording::exit(exit));
         let tone = if exit == Exit::Code(0) { Tone::Note } else { Tone::Bad };
         self.always(tone, "Exited", &text);
+    }
+
+    fn failed_to_start(&mut self, exit: Exit, waiting: bool) {
+        let rest = if waiting { "; the last good server goes on" } else { "" };
+        let text =
+            format!("the new server ended before it was ready: {}{rest}", wording::exit(exit));
+        self.always(Tone::Bad, "Exited", &text);
+    }
+
+    /// What a server says of itself: on its way to be ready that is what there is to see.
+    fn server_status(&mut self, status: &str, starting: bool) {
+        // It must not move the cursor or change colours.
+        let text: String = status.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if starting {
+            self.status(Tone::Note, "Status", &text);
+        } else {
+            self.verbose("Status", &text);
+        }
+    }
+
+    fn not_ready(&mut self, after: Duration, serving: bool, endpoints: &[Endpoint]) {
+        let seconds = after.as_secs_f64();
+        if !serving {
+            self.warn(
+                &format!("the server has not said after {seconds:.0} s that it is ready; it is left alone"),
+                Some("it says so with READY=1 on the socket that NOTIFY_SOCKET names"),
+            );
+            return;
+        }
+        let elsewhere = match endpoints {
+            [] => String::new(),
+            endpoints => format!(" (it listens on {})", list(endpoints)),
+        };
+        self.error(
+            &format!(
+                "the new server was not ready within {seconds:.0} s{elsewhere} and is stopped; the last \
+                 good server goes on"
+            ),
+            &[
+                "it says that it is ready with READY=1 on the socket that NOTIFY_SOCKET names, as the \
+                 servers before it did"
+                    .into(),
+                "--ready-timeout SECONDS gives it longer; --swap stop-first waits for nothing; r and \
+                 Enter starts it with the old one stopped first"
+                    .into(),
+            ],
+        );
+    }
+
+    fn conflict(&mut self, holds: &[Held], way_out: WayOut) {
+        let held: Vec<_> = holds.iter().map(ToString::to_string).collect();
+        let held = held.join(", ");
+        match way_out {
+            WayOut::StartedAgain => self.warn(
+                &format!(
+                    "the new server could not start beside the old one, which holds {held}; it is \
+                     started once more, the old one stopped first"
+                ),
+                Some("--swap stop-first does so from the start"),
+            ),
+            WayOut::OldOneStopped => self.warn(
+                &format!(
+                    "the new server waits for what the old one holds ({held}); the old one is stopped"
+                ),
+                Some("--swap stop-first does so from the start"),
+            ),
+            WayOut::Nothing => self.warn(
+                &format!("the old server holds what the new one wants: {held}"),
+                Some("--swap auto or --swap stop-first stops the old one first"),
+            ),
+        }
     }
 
     fn loop_ended(&mut self, paths: &[PathBuf]) {

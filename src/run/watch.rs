@@ -133,6 +133,8 @@ fn settings(config: &Config, address: &Address) -> Settings {
         grace: config.grace,
         debounce: config.debounce,
         socket,
+        swap: config.swap,
+        ready_timeout: config.ready_timeout,
         named_port: (port.named && config.unix_socket.is_none()).then_some(address.port),
     }
 }
@@ -158,8 +160,8 @@ impl Effects<'_, '_> {
         match action {
             Action::Build(order) => self.build(order),
             Action::CancelBuild(_) => self.build.iter().for_each(BuildHandle::cancel),
-            Action::Start { generation, artifact, handover } => {
-                self.start(generation, artifact, handover);
+            Action::Start { generation, artifact, handover, beside } => {
+                self.start(generation, artifact, handover, beside);
             }
             Action::Terminate(generation) => {
                 self.servers.get(&generation).into_iter().for_each(ServerHandle::terminate);
@@ -220,7 +222,13 @@ impl Effects<'_, '_> {
         self.build = Some(self.builder.spawn(generation, prepare, changed));
     }
 
-    fn start(&mut self, generation: Generation, artifact: Artifact, handover: Handover) {
+    fn start(
+        &mut self,
+        generation: Generation,
+        artifact: Artifact,
+        handover: Handover,
+        beside: Option<u32>,
+    ) {
         let listener = match handover {
             Handover::Direct => None,
             Handover::Inherit => self.address.listener.as_ref(),
