@@ -342,7 +342,9 @@ fn converse(stream: &mut dyn Stream, request: &[u8]) -> Came {
             Err(error) => return ended(error),
         }
         if expected.is_none() {
-            let Some(end) = answer.windows(4).position(|part| part == b"\r\n\r\n") else { continue };
+            let Some(end) = answer.windows(4).position(|part| part == b"\r\n\r\n") else {
+                continue;
+            };
             let text = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
             let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
             let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
