@@ -339,7 +339,7 @@ fn a_new_server_that_fails_leaves_the_old_one_where_it_is() {
         ("panic", Some(101), None, "no database"),
         ("exit-one", Some(1), None, "the new server ended before it was ready: exit code 1"),
         ("exit-zero", Some(0), None, "the new server ended before it was ready: exit code 0"),
-        ("killed", None, Some(9), "the new server ended before it was ready: SIGKILL"),
+        ("killed", None, Some(9), "the new server ended before it was ready: signal 9 (SIGKILL)"),
         ("never-ready", None, Some(15), "the new server was not ready within 1 s"),
         ("never-ready-deaf", None, Some(9), "the new server was not ready within 1 s"),
     ];

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use super::lines::Lines;
 use super::signal;
 use crate::error::Failure;
-use crate::event::{Diagnostic, Endpoint, Exit, Generation, Handover, Level, Notice, Report, WayOut};
+use crate::event::{
+    Diagnostic, Endpoint, Exit, Generation, Handover, Level, Notice, Report, WayOut,
+};
 
 /// Writes reports as JSON lines. Its drop waits a moment for a slow reader to read the last ones.
 #[derive(Debug)]

@@ -9,7 +9,9 @@ use console::Style;
 
 use super::signal;
 use crate::error::Failure;
-use crate::event::{Diagnostic, Endpoint, Exit, Handover, Held, Level, Notice, Report, Signal, WayOut};
+use crate::event::{
+    Diagnostic, Endpoint, Exit, Handover, Held, Level, Notice, Report, Signal, WayOut,
+};
 use crate::wording;
 
 /// How much is said.

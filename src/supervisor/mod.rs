@@ -16,8 +16,8 @@ use self::fleet::Fleet;
 use self::loops::{Advice, LoopGuard, Writer};
 use self::work::Work;
 use crate::event::{
-    Action, BuildEvent, BuildOrder, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
-    Generation, Held, Identity, Key, Report, Signal, Swap,
+    Action, BuildEvent, BuildOrder, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event,
+    Exit, Generation, Held, Identity, Key, Report, Signal, Swap,
 };
 
 /// Builds that may be cancelled in a row. The next one is left to finish, so that somebody who
