@@ -44,6 +44,7 @@ impl Swapping {
         arguments: [&str; N],
         more: impl FnOnce(Tool) -> Tool,
     ) -> Self {
+        takes_sockets(&project);
         project.write("way", way);
         let folder = Self::temporary(&project);
         fs::create_dir(&folder).expect("it is not there yet");
@@ -181,6 +182,23 @@ impl Swapping {
             assert_eq!(status.signal(), Some(9));
         }
     }
+}
+
+/// Has the fixture depend on what takes sockets by its name, so that it is offered ours.
+fn takes_sockets(project: &Project) {
+    project.write(
+        "listenfd/Cargo.toml",
+        "[package]\nname = \"listenfd\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+    );
+    project.write("listenfd/src/lib.rs", "");
+    let all = project.read("Cargo.toml");
+    project.write("Cargo.toml", all + "\n[dependencies]\nlistenfd = { path = \"listenfd\" }\n");
+    project.edit(
+        "Cargo.lock",
+        "[[package]]\nname = \"servers\"\nversion = \"1.2.3-rc.1\"\n",
+        "[[package]]\nname = \"listenfd\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"servers\"\n\
+         version = \"1.2.3-rc.1\"\ndependencies = [\n \"listenfd\",\n]\n",
+    );
 }
 
 /// A file beside the project that a server may lock.

@@ -71,9 +71,10 @@ fn ready_under_load(unix_socket: bool, connections: Connections) {
     project.write("way", "good one");
     let socket = project.beside("socket");
     let mut run = if unix_socket {
-        project.watch(["ready", "--unix-socket", socket.to_str().expect("a plain name")])
+        let path = socket.to_str().expect("a plain name");
+        project.watch(["ready", "--listen", "inherit", "--unix-socket", path])
     } else {
-        project.watch(["ready"])
+        project.watch(["ready", "--listen", "inherit"])
     };
     let address = run.wait_for("server-listening");
     let target =
