@@ -311,6 +311,58 @@ fn a_change_while_the_new_one_starts_is_another_new_one() {
 }
 
 #[test]
+fn somebody_who_saves_all_the_time_is_served_all_the_time() {
+    let mut it = Swapping::start("good one", NONE);
+    let load = it.load();
+    for number in 1..=40 {
+        it.go(&format!("good v{number}"));
+        load.wait_for_answers(20);
+    }
+    load.wait_for_version("v40");
+    it.run.rest();
+    it.answers("v40");
+    let counts = load.stop();
+    assert_eq!(counts.unanswered(), 0, "{counts}\n{}", it.run.story());
+    assert_eq!(it.run.count("server-killed"), 0, "{}", it.run.story());
+    it.end("TERM", Some(143));
+}
+
+#[test]
+fn of_all_that_a_server_says_what_counts_is_heard() {
+    let mut it = Swapping::start("good one", NONE);
+    it.go("talkative two");
+    let new = it.spawned();
+    let ready = it.wait_for_of("server-ready", new);
+    it.taken_over();
+    it.wait_for_of("server-exited", 1);
+    let of_new = |name: &str| {
+        let all = it.run.log.iter();
+        all.filter(|it| it["event"] == name && it["generation"] == new).collect::<Vec<_>>()
+    };
+    assert_eq!(of_new("server-ready").len(), 1);
+    let statuses = of_new("server-status");
+    let said: Vec<_> = statuses.iter().map(|it| it["status"].as_str().expect("text")).collect();
+    assert_eq!(said.first(), Some(&"READY=1"));
+    assert!(said.contains(&"step 1999") && said.contains(&"here we are"), "{said:?}");
+    assert!(ready["time"].as_f64() >= statuses[2000]["time"].as_f64(), "not before it was said");
+    it.answers("two");
+    it.end("TERM", Some(143));
+}
+
+#[test]
+fn whoever_waits_for_the_tool_hears_nothing_of_its_servers() {
+    let project = Project::copy("servers");
+    let path = project.beside("somebody");
+    let somebody = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    let mut it = Swapping::on(project, "good one", NONE, |tool| tool.env("NOTIFY_SOCKET", &path));
+    it.swap("good two");
+    it.end("TERM", Some(143));
+    somebody.set_nonblocking(true).expect("a socket");
+    let error = somebody.recv(&mut [0; 100]).expect_err("nothing came");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn several_old_ones_stop_at_once() {
     let mut it = Swapping::start("deaf one", ["--grace", "6"]);
     for way in ["deaf two", "deaf three", "good four"] {

@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::process::Command;
 use std::thread;
 
 use support::load::{Connections, Counts, Load, Target};
-use support::{Project, Run, wait_until_nothing_is_left};
+use support::{Project, Run, eventually, wait_until_nothing_is_left};
 
 /// How many clients ask.
 const CLIENTS: usize = 8;
@@ -31,6 +32,7 @@ fn under_load(
     connections: Connections,
     next: impl Fn(&str),
 ) -> Counts {
+    let files = open_files(run);
     let load = Load::start(target, connections, CLIENTS);
     load.wait_for_answers(100);
     let mut versions = Vec::new();
@@ -54,7 +56,14 @@ fn under_load(
         assert!(counts.versions.contains_key(version), "{version}: {counts}\n{}", run.story());
     }
     assert_eq!(counts.refused, 0, "{counts}\n{}", run.story());
+    eventually("the tool has no more files open than before", || open_files(run) <= files);
     counts
+}
+
+/// How many files the tool has open.
+fn open_files(run: &Run) -> usize {
+    let all = fs::read_dir(format!("/proc/{}/fd", run.pid()));
+    all.expect("it lives").count()
 }
 
 /// Nothing at all went wrong.
@@ -231,7 +240,7 @@ fn the_clients_tell_how_a_kept_connection_ended() {
 fn the_clients_tell_when_nobody_is_there() {
     let gone = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
     let load = Load::start(&Target::Tcp(gone), Connections::Fresh, 1);
-    support::eventually("some time", {
+    eventually("some time", {
         let end = std::time::Instant::now() + std::time::Duration::from_millis(50);
         move || std::time::Instant::now() > end
     });
