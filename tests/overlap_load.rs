@@ -170,10 +170,8 @@ fn answering(ways: &'static [fn(TcpStream)]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     thread::spawn(move || {
-        let mut number = 0;
-        for stream in listener.incoming().map_while(Result::ok) {
+        for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
             ways[number.min(ways.len() - 1)](stream);
-            number += 1;
         }
     });
     address
