@@ -179,12 +179,15 @@ impl Swapping {
         let folder = self.project.root.parent().expect("the temporary folder");
         wait_until_nothing_is_left(folder);
         TcpListener::bind(self.address).unwrap_or_else(|error| panic!("{}: {error}", self.address));
+        let left = || {
+            let left = fs::read_dir(Self::temporary(&self.project)).expect("ours").flatten();
+            left.map(|entry| entry.file_name()).collect::<Vec<_>>()
+        };
         if let Some(code) = code {
             assert_eq!(status.code(), Some(code), "{}", self.run.story());
-            let left = fs::read_dir(Self::temporary(&self.project)).expect("ours").flatten();
-            let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
-            assert!(left.is_empty(), "{left:?}\n{}", self.run.story());
+            assert!(left().is_empty(), "{:?}\n{}", left(), self.run.story());
         } else {
+            eventually("nothing is left of its files", || left().is_empty());
             assert_eq!(status.signal(), Some(9));
         }
     }
@@ -649,6 +652,33 @@ fn a_new_server_that_binds_for_itself_does_not_stand_in_the_way() {
     it.swap("good three");
     eventually("the mended one answers", || it.version() == "three");
     it.end("TERM", Some(143));
+}
+
+#[test]
+fn a_new_server_that_tells_that_it_binds_for_itself_is_let() {
+    let mut it = Swapping::start("good one", NONE);
+    it.go("binds-itself-and-tells two");
+    let new = it.spawned();
+    it.wait_for_of("server-conflict", new);
+    it.wait_for("listener-given-up");
+    it.taken_over();
+    eventually("it answers", || it.version() == "two");
+    it.run.rest();
+    it.swap("binds-itself-and-tells three");
+    eventually("the next one answers", || it.version() == "three");
+    it.end("TERM", Some(143));
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_any_of_them() {
+    let mut it = Swapping::start("deaf one", ["--grace", "3600"]);
+    it.go("deaf two");
+    it.taken_over();
+    it.go("never-ready-deaf three");
+    it.spawned();
+    it.run.signal("TERM");
+    it.run.wait_for("stopping");
+    it.end("INT", Some(143));
 }
 
 #[test]
