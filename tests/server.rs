@@ -347,6 +347,7 @@ async fn the_environment_is_what_cargo_run_gives_and_ours() {
         ("STARIO_HOST", "127.0.0.1"),
         ("PORT", &port),
         ("STARIO_PORT", &port),
+        ("STARIO_GRACE", &LONG.as_secs().to_string()),
         ("STARIO_BOOTSTRAP", "admin::bootstrap"),
         ("STARIO_DEV", "1"),
     ] {

@@ -74,6 +74,7 @@ struct Running {
 
 /// A server as the world sees it.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "what it said and what was asked of it")]
 struct Living {
     runs: u64,
     asked: bool,
@@ -85,6 +86,7 @@ struct Living {
     beside: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what has happened so far")]
 struct World {
     state: State,
     now: Instant,
