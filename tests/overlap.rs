@@ -415,7 +415,7 @@ fn a_server_that_says_that_it_stops_is_heard() {
 
 #[test]
 fn a_new_server_that_fails_leaves_the_old_one_where_it_is() {
-    let mut it = Swapping::start("good one", ["--ready-timeout", "3", "--grace", "1"]);
+    let mut it = Swapping::start("good one", ["--ready-timeout", "3", "--grace", "3"]);
     let load = it.load();
     let cases = [
         ("panic", Some(101), None, "no database"),
