@@ -971,6 +971,49 @@ fn what_the_old_one_holds_makes_it_stop_first_and_as_long_as_it_does() {
 }
 
 #[test]
+fn an_address_that_is_ours_is_left_to_a_new_one_that_binds_for_itself() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));
+    desk.exited(2, Exit::Code(1));
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["terminate 1", "start 2 with socket"]);
+    // The old one was not what it was about.
+    desk.exited(2, Exit::Code(1));
+    assert_eq!(desk.did(), ["give up listener", "start 2"]);
+}
+
+#[test]
+fn our_address_comes_first() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Ready);
+    let own = endpoint("127.0.0.1:9");
+    desk.said();
+    desk.server(2, ServerEvent::Listening(vec![own.clone(), endpoint(OURS)]));
+    let said = desk.said();
+    let expected = [endpoint(OURS), own];
+    assert!(
+        matches!(&said[..], [Report::ServerListening { endpoints, .. }] if *endpoints == expected),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn of_an_old_one_that_takes_its_time_only_its_own_addresses_are_named() {
+    let mut desk = Desk::starting_second();
+    let own = endpoint("127.0.0.1:9");
+    desk.server(1, ServerEvent::Listening(vec![endpoint(OURS), own.clone()]));
+    desk.server(1, ServerEvent::Holds(vec![Held::Address(own.clone()), Held::File("lock".into())]));
+    desk.server(2, ServerEvent::Ready);
+    desk.said();
+    desk.wait(4_000);
+    let said = desk.said();
+    assert!(
+        matches!(&said[..], [Report::ServerSlowToStop { endpoints, .. }] if *endpoints == [own]),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_new_one_that_waits_for_the_old_one_gets_its_way() {
     let mut desk = Desk::starting_second();
     let blocked = || ServerEvent::Blocked(vec![Held::File("data/lock".into())]);

@@ -373,10 +373,13 @@ impl State {
         else {
             return;
         };
+        let ours = inherited.filter(|_| server.handover == Handover::Inherit);
         let mut endpoints = server.endpoints.clone();
-        endpoints.extend(inherited.filter(|_| server.handover == Handover::Inherit));
+        endpoints.extend(ours.clone());
         endpoints.sort();
         endpoints.dedup();
+        // The one that people ask for, before what the server has beside it.
+        endpoints.sort_by_key(|endpoint| Some(endpoint) != ours.as_ref());
         if endpoints.is_empty() || endpoints == server.said {
             return;
         }
@@ -474,6 +477,10 @@ impl State {
             }));
         }
         if again {
+            if wanted.contains(&Held::SomeAddress) && !self.insists {
+                // It may be ours, and then it is no better off alone.
+                self.offer_again();
+            }
             self.conflict = wanted;
             self.fleet.next = Some(Candidate { generation, artifact, alone: true });
             self.start_next(now, actions);
