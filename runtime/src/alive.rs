@@ -122,6 +122,11 @@ impl<T> Sender<T> {
     pub async fn send(&self, item: T) -> Result<(), Left> {
         self.0.send(item).await.map_err(|_| Left)
     }
+
+    /// Waits until nobody listens any more. For a task that was spawned, as [`Sender::send`] says.
+    pub async fn left(&self) {
+        self.0.closed().await;
+    }
 }
 
 /// The client left, or the server stops.

@@ -62,7 +62,7 @@ fn choose<'a>(all: &'a [Bootstrap], wanted: Option<&str>) -> Result<&'a Bootstra
         && likeness > 0.7
         && all.len() > 1
     {
-        message += &format!("; did you mean `{nearest}`?");
+        message = format!("{message}; did you mean `{nearest}`?");
     }
     Err(message)
 }
