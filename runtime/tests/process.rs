@@ -11,7 +11,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use snapbox::assert_data_eq;
 use snapbox::prelude::*;
-use support::{Client, PATIENCE, connect, get, setup, setup_of, workbench};
+use support::{Client, PATIENCE, connect, get, inheriting, setup, setup_of, workbench};
 
 #[test]
 fn the_first_bootstrap_is_the_default() {
@@ -296,18 +296,6 @@ fn a_unix_socket_that_somebody_put_in_place_of_ours_stays() {
     let ended = server.ended();
     assert!(path.exists());
     drop(ended);
-}
-
-/// A server that inherits these, `LISTEN_PID` being this.
-fn inheriting(sockets: Vec<std::os::fd::OwnedFd>, pid: &str) -> support::Setup {
-    use command_fds::{CommandFdExt, FdMapping};
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("LISTEN_PID={pid} exec \"$0\"")).arg(workbench());
-    let count = sockets.len();
-    let mappings = sockets.into_iter().zip(3..);
-    let mappings = mappings.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
-    command.fd_mappings(mappings.collect()).expect("one each");
-    setup_of(command).env("STARIO_BOOTSTRAP", "bootstrap").env("LISTEN_FDS", count.to_string())
 }
 
 #[test]

@@ -4,12 +4,13 @@
 
 mod support;
 
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::{Server, connect, get, setup};
+use support::{Client, Server, connect, get, inheriting, setup};
 
 /// A server with a grace that no test waits for.
 fn server() -> (Server, std::net::SocketAddr) {
@@ -212,92 +213,109 @@ fn handlers_that_block_every_thread_do_not_outlive_the_grace() {
     );
 }
 
-/// How often each of these threads asked, and how often it was let down.
-fn under_load(ask: impl Fn(std::net::SocketAddr, &AtomicBool) -> Asked + Sync) {
-    let (mut server, address) = server();
-    let stopping = AtomicBool::new(false);
+/// Clients that ask without a pause, until the work is done. Its result outlives them.
+fn under_load<T>(ask: impl Fn(&AtomicUsize) + Sync, work: impl FnOnce(&dyn Fn()) -> T) -> T {
     let answered = AtomicUsize::new(0);
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
-                while let Asked::Answered = ask(address, &stopping) {
-                    answered.fetch_add(1, Ordering::Relaxed);
+                while !done.load(Ordering::SeqCst) {
+                    ask(&answered);
                 }
             });
         }
-        while answered.load(Ordering::Relaxed) < 500 {
-            thread::yield_now();
-        }
-        stopping.store(true, Ordering::SeqCst);
+        // Also where the work fails.
+        let _done = OnDrop(&done);
+        work(&|| {
+            let enough = answered.load(Ordering::Relaxed) + 500;
+            let end = Instant::now() + support::PATIENCE;
+            while answered.load(Ordering::Relaxed) < enough {
+                assert!(Instant::now() < end, "nobody answers any more");
+                thread::yield_now();
+            }
+        })
+    })
+}
+
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One server after the other on a socket that they share, the next one ready before each stops.
+fn swaps(listener: &std::net::TcpListener, answers: &dyn Fn()) -> Server {
+    let start =
+        || inheriting(vec![listener.try_clone().expect("a descriptor").into()], "$$").ready();
+    let mut server = start();
+    for _ in 0..5 {
+        answers();
+        let next = start();
         server.stop();
-    });
-    ended(server, Instant::now());
-}
-
-enum Asked {
-    Answered,
-    /// After the stop: nobody listens.
-    Refused,
-}
-
-#[test]
-fn no_request_is_dropped_under_load_with_fresh_connections() {
-    under_load(|address, stopping| {
-        let stream = match std::net::TcpStream::connect(address) {
-            Ok(stream) => stream,
-            Err(_) if stopping.load(Ordering::SeqCst) => return Asked::Refused,
-            Err(error) => panic!("refused before the stop: {error}"),
-        };
-        let mut client = support::Client::new(stream);
-        // Between its last look and the end of its listening the system may take a connection that
-        // the server never hears of; it is reset before its first byte.
-        if client.try_get("/").is_err() {
-            assert!(stopping.load(Ordering::SeqCst));
-            return Asked::Refused;
-        }
-        match client.try_answer() {
-            Ok(answer) => {
-                assert_eq!((answer.status, &*answer.body), (200, "Hello"));
-                Asked::Answered
-            }
-            Err(error) => {
-                assert!(stopping.load(Ordering::SeqCst), "{error}");
-                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
-                Asked::Refused
-            }
-        }
-    });
+        answers();
+        ended(server, Instant::now());
+        server = next;
+    }
+    answers();
+    server
 }
 
 #[test]
-fn no_request_is_dropped_under_load_with_keep_alive() {
-    under_load(|address, stopping| {
-        let stream = match std::net::TcpStream::connect(address) {
-            Ok(stream) => stream,
-            Err(_) if stopping.load(Ordering::SeqCst) => return Asked::Refused,
-            Err(error) => panic!("refused before the stop: {error}"),
-        };
-        let mut client = support::Client::new(stream);
-        let mut answers = 0;
-        loop {
-            let answer = client.try_get("/").and_then(|()| client.try_answer());
-            match answer {
-                Ok(answer) => {
-                    assert_eq!((answer.status, &*answer.body), (200, "Hello"));
-                    answers += 1;
-                    if answer.closes() {
-                        return Asked::Answered;
-                    }
-                    if answers == 50 && !stopping.load(Ordering::SeqCst) {
-                        return Asked::Answered;
-                    }
-                }
-                // As above: never heard of. One that was answered once is never let down.
-                Err(error) => {
-                    assert!(stopping.load(Ordering::SeqCst) && answers == 0, "{error}");
-                    return Asked::Refused;
-                }
+fn swaps_let_no_fresh_connection_down() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let ask = |answered: &AtomicUsize| {
+        let answer = get(address, "/");
+        assert_eq!((answer.status, &*answer.body), (200, "Hello"));
+        answered.fetch_add(1, Ordering::Relaxed);
+    };
+    drop(under_load(ask, |answers| swaps(&listener, answers)));
+}
+
+#[test]
+fn swaps_let_no_kept_connection_down() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let ask = |answered: &AtomicUsize| {
+        let mut client = connect(address);
+        // Until the server says that it is the last one, or for so long that the test can end.
+        for _ in 0..1000 {
+            client.get("/");
+            let answer = client.answer();
+            assert_eq!((answer.status, &*answer.body), (200, "Hello"));
+            answered.fetch_add(1, Ordering::Relaxed);
+            if answer.closes() {
+                break;
             }
         }
+    };
+    drop(under_load(ask, |answers| swaps(&listener, answers)));
+}
+
+#[test]
+fn who_connected_before_the_stop_is_answered() {
+    // Once the file is gone nobody can connect, so everybody who did counts.
+    let setup = setup("bootstrap").env("STARIO_GRACE", "60");
+    let path = setup.path("socket");
+    let mut server = setup.env("STARIO_UNIX_SOCKET", &path).ready();
+    let ask = |answered: &AtomicUsize| {
+        let stream = match UnixStream::connect(&path) {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => panic!("{error}"),
+        };
+        let mut client = Client::new(stream);
+        client.get("/");
+        let answer = client.answer();
+        assert_eq!((answer.status, &*answer.body), (200, "Hello"));
+        answered.fetch_add(1, Ordering::Relaxed);
+    };
+    under_load(ask, |answers| {
+        answers();
+        server.stop();
+        ended(server, Instant::now());
     });
 }

@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -85,6 +86,18 @@ pub fn setup_of(mut command: Command) -> Setup {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     Setup { command, folder, supervisor }
+}
+
+/// A server that inherits these, `LISTEN_PID` being this.
+pub fn inheriting(sockets: Vec<OwnedFd>, pid: &str) -> Setup {
+    use command_fds::{CommandFdExt, FdMapping};
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("LISTEN_PID={pid} exec \"$0\"")).arg(workbench());
+    let count = sockets.len();
+    let mappings = sockets.into_iter().zip(3..);
+    let mappings = mappings.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
+    command.fd_mappings(mappings.collect()).expect("one each");
+    setup_of(command).env("STARIO_BOOTSTRAP", "bootstrap").env("LISTEN_FDS", count.to_string())
 }
 
 impl Setup {
@@ -298,11 +311,6 @@ impl<S: Read + Write> Client<S> {
 
     pub fn get(&mut self, path: &str) {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"));
-    }
-
-    pub fn try_get(&mut self, path: &str) -> std::io::Result<()> {
-        let text = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
-        self.stream.get_mut().write_all(text.as_bytes())
     }
 
     /// The next response's head, in lower case, with its empty line.
