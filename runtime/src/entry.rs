@@ -285,3 +285,6 @@ mod signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,14 +41,21 @@ pub async fn start(
 }
 
 impl TestApp {
-    /// Asks the routes, and returns when the response's head is there.
-    pub async fn request<B: Into<Body>>(&self, request: Request<B>) -> Response {
+    /// Asks the routes; the response is there when its head is. The future does not hold on to the
+    /// app, so that a test can stop it while a request is under way.
+    pub fn request<B: Into<Body>>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response> + Send + use<B> {
         let mut request = request.map(Into::into);
         let connection = Connection::new(self.life.stopping.child_token());
         request.extensions_mut().insert(Alive::new(connection));
-        match self.router.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        let mut router = self.router.clone();
+        async move {
+            match router.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
         }
     }
 
