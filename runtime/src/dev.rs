@@ -1,0 +1,1 @@
+//! What helps while you write a server, and does nothing in production.
