@@ -477,7 +477,7 @@ impl State {
             }));
         }
         if again {
-            if wanted.contains(&Held::SomeAddress) && !self.insists {
+            if wanted.contains(&Held::SomeAddress) && self.settings.follows {
                 // It may be ours, and then it is no better off alone.
                 self.offer_again();
             }
