@@ -815,3 +815,62 @@ fn ended_while_old_ones_stop_it_leaves_nothing() {
         it.end(name, code);
     }
 }
+
+/// A server that takes the socket on descriptor 3 and says that it is ready, in as few lines as that
+/// takes.
+const TAKES_THE_SOCKET: &str = r#"
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::FromRawFd;
+use std::os::unix::net::UnixDatagram;
+
+fn main() {
+    assert_eq!(std::env::var("LISTEN_FDS").as_deref(), Ok("1"));
+    let listener = unsafe { TcpListener::from_raw_fd(3) };
+    let notify = std::env::var("NOTIFY_SOCKET").expect("under the tool");
+    UnixDatagram::unbound().unwrap().send_to(b"READY=1", notify).unwrap();
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nVERSION");
+    }
+}
+"#;
+
+#[test]
+fn code_that_learns_to_take_the_socket_is_swapped_without_a_gap_and_back() {
+    let project = Project::server("one");
+    let mut run = project.tool(["watch", "--port", "0"]).start();
+    let address = run.serving();
+    let spawned = |run: &mut Run| {
+        let spawned = run.wait_for("server-spawned");
+        let listening = run.wait_for("server-listening");
+        assert_eq!(support::address(&listening), address);
+        // The old one does not finish what it has accepted.
+        let living = |run: &Run| run.count("server-spawned") - run.count("server-exited");
+        while living(run) > 1 {
+            run.wait_for("server-exited");
+        }
+        (spawned["listen"].as_str().unwrap().to_owned(), spawned["beside"].is_u64())
+    };
+    let answers = |version: &str| assert_eq!(get(address, "/").as_deref(), Some(version));
+    assert_eq!(
+        run.log.iter().find(|it| it["event"] == "server-spawned").unwrap()["listen"],
+        "direct"
+    );
+    answers("one");
+
+    project.write("src/main.rs", TAKES_THE_SOCKET.replace("VERSION", "two"));
+    assert_eq!(spawned(&mut run), ("inherit".to_owned(), false));
+    answers("two");
+    project.write("src/main.rs", TAKES_THE_SOCKET.replace("VERSION", "three"));
+    assert_eq!(spawned(&mut run), ("inherit".to_owned(), true));
+    answers("three");
+    // Who cannot take it any more binds for itself: our listener is not in its way.
+    project.write("src/main.rs", support::server_source("four"));
+    assert_eq!(spawned(&mut run), ("direct".to_owned(), false));
+    answers("four");
+    run.signal("INT");
+    assert_eq!(run.wait().code(), Some(130));
+    wait_until_nothing_is_left(&project.root);
+}
