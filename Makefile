@@ -20,7 +20,8 @@ dev:
 test:
 	@mkdir -p target && rm -f target/skipped
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) nextest run --no-fail-fast; \
+		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) nextest run --no-fail-fast && \
+		$(CARGO) test --doc --quiet; \
 	else \
 		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) test --no-fail-fast; \
 	fi
