@@ -562,6 +562,8 @@ struct Play {
     saves_on_answer: Option<u64>,
     /// The source is broken: no build succeeds.
     broken: bool,
+    /// Servers say that they are ready: after they have written.
+    speaks: bool,
 }
 
 impl Play {
@@ -595,6 +597,9 @@ impl Play {
                 && tick - since == 5
             {
                 self.server.iter().for_each(|path| desk.change(&path(generation)));
+                if self.speaks {
+                    desk.server(generation, ServerEvent::Ready);
+                }
             }
             if let (Some((_, since)), Some(after)) = (started, self.saves_on_answer)
                 && tick - since == after / 10
@@ -668,6 +673,26 @@ fn a_server_that_takes_long_to_bind_for_itself_is_believed_then() {
     assert!(said.iter().any(assumed), "{said:?}");
     desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
     assert_eq!(desk.did(), ["give up listener"]);
+}
+
+#[test]
+fn a_server_that_writes_at_each_start_is_noticed_beside_the_old_one_too() {
+    let mut desk = Desk::ready_with(Swap::Auto);
+    let server: Option<fn(u64) -> String> = Some(|_| "data/state.json".into());
+    let (named, builds) = Play { server, speaks: true, ..Play::default() }.run(&mut desk, 60_000);
+    assert_eq!(named, Some(vec![PathBuf::from("data/state.json")]));
+    assert!(builds < 12, "{builds} builds");
+}
+
+#[test]
+fn who_saves_on_each_answer_is_no_loop_beside_the_old_one_either() {
+    for after in (70..3_000).step_by(130) {
+        let mut desk = Desk::ready_with(Swap::Auto);
+        let play = Play { saves_on_answer: Some(after), speaks: true, ..Play::default() };
+        let (named, builds) = play.run(&mut desk, 60_000);
+        assert_eq!(named, None, "saved {after} ms after each start");
+        assert!(builds > 60_000 / (500 + after + 100) / 2, "{builds} builds, {after} ms");
+    }
 }
 
 #[test]
