@@ -112,7 +112,7 @@ async fn bootstrap(app: &mut App, _span: &Span) -> stario::Result {
 }
 
 mod failing {
-    use super::*;
+    use super::{App, Dropped, Span, io, routes, say};
 
     fn with_hooks(app: &mut App) {
         routes(app);

@@ -114,7 +114,9 @@ fn a_bad_value_is_an_error_that_names_the_variable() {
         ("STARIO_TRACER", "stdout"),
     ];
     let messages = bad.map(|variable| read(&[variable]).unwrap_err()).join("\n");
-    snapbox::assert_data_eq!(messages, snapbox::str![[r#"
+    snapbox::assert_data_eq!(
+        messages,
+        snapbox::str![[r#"
 STARIO_PORT is "http", but it has to be a number from 0 (takes a free one) to 65535
 STARIO_PORT is "65536", but it has to be a number from 0 (takes a free one) to 65535
 STARIO_PORT is "-1", but it has to be a number from 0 (takes a free one) to 65535
@@ -130,7 +132,8 @@ STARIO_GRACE is "inf", but it has to be a number of seconds from 0 to 86400, fra
 STARIO_GRACE is "1e9", but it has to be a number of seconds from 0 to 86400, fractions allowed
 STARIO_TRACER is "JSON", but it has to be one of auto, tty, json, noop
 STARIO_TRACER is "stdout", but it has to be one of auto, tty, json, noop
-"#]]);
+"#]]
+    );
 }
 
 #[cfg(unix)]
