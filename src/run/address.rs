@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::project::Project;
 use crate::config::{Config, Listen};
 use crate::error::Failure;
-use crate::event::{Artifact, Level, Notice};
+use crate::event::{Artifact, Level, Notice, ServerEvent};
 use crate::plan::Plan;
 use crate::server::{Listener, ServerCommand, Told, socket};
 
@@ -71,6 +71,19 @@ impl Address {
         Self { listener, host, port, unix_socket, declined }
     }
 
+    /// Binds the address for a server that may take it. At the start it was free, and servers have
+    /// had it since.
+    pub(super) fn bind(&mut self) -> ServerEvent {
+        match socket::bind(&self.host, self.port, self.unix_socket.as_deref()) {
+            Ok(listener) => {
+                let endpoint = listener.endpoint().clone();
+                self.listener = Some(Arc::new(listener));
+                ServerEvent::Bound(endpoint)
+            }
+            Err(_) => ServerEvent::NotBound,
+        }
+    }
+
     /// What the user should know of it.
     pub(super) fn notice(&self) -> Option<Notice> {
         self.declined.as_ref().map(|failure| Notice {
@@ -99,6 +112,7 @@ pub(super) fn server_command(
             host: address.host.clone(),
             port: address.port,
             unix_socket: address.unix_socket.clone(),
+            grace: plan.config.grace,
             tracer: plan.config.tracer.clone(),
             bootstrap: plan.entry.function.clone(),
             dev,
