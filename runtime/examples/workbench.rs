@@ -27,13 +27,20 @@ async fn hello() -> &'static str {
     "Hello"
 }
 
+async fn hang() {
+    let _dropped = Dropped("hang");
+    say("hang begins");
+    std::future::pending::<()>().await;
+}
+
 async fn slow(Path(milliseconds): Path<u64>) -> impl IntoResponse {
     say("slow begins");
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     "slow"
 }
 
-/// Its head is sent at once, the rest when the server has begun to stop, and then some.
+/// Its head is sent at once, the rest when the server has begun to stop and idle connections are
+/// closed.
 async fn drip(alive: Alive) -> impl IntoResponse {
     axum::body::Body::from_stream(Box::pin(Drip { alive, step: 0, wait: None }))
 }
@@ -56,7 +63,10 @@ impl futures_core::Stream for Drip {
             0 => {
                 self.step = 1;
                 let alive = self.alive.clone();
-                self.wait = Some(Box::pin(async move { alive.stopped().await }));
+                self.wait = Some(Box::pin(async move {
+                    alive.stopped().await;
+                    tokio::time::sleep(Duration::from_millis(900)).await;
+                }));
                 Poll::Ready(Some(Ok("first ")))
             }
             1 => {
@@ -94,7 +104,7 @@ async fn peer(ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>) -> String {
 fn routes(app: &mut App) {
     app.route("/", get(hello))
         .route("/slow/{milliseconds}", get(slow))
-        .route("/hang", get(async || slow(Path(3_600_000)).await))
+        .route("/hang", get(hang))
         .route("/block", get(block))
         .route("/drip", get(drip))
         .route("/events", get(events))
@@ -112,7 +122,7 @@ async fn bootstrap(app: &mut App, _span: &Span) -> stario::Result {
 }
 
 mod failing {
-    use super::*;
+    use super::{App, Dropped, Span, io, routes, say};
 
     fn with_hooks(app: &mut App) {
         routes(app);

@@ -195,6 +195,8 @@ async fn serve(
     });
     let left = if done.await { 0 } else { server.connections.len() };
     server.cut.cancel();
+    // Handlers are gone before the hooks run, unless they block.
+    until(Instant::now() + settings.grace / 20, server.connections.wait()).await;
     end(life, left, begun, settings.grace).await
 }
 

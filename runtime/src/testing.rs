@@ -1,4 +1,26 @@
 //! Runs a bootstrap without a port, a process or a signal.
+//!
+//! ```
+//! use axum::body::{Body, to_bytes};
+//! use axum::http::Request;
+//! use axum::routing::get;
+//! use stario::{App, Span, testing};
+//!
+//! async fn bootstrap(app: &mut App, _span: &Span) -> stario::Result {
+//!     app.route("/", get(async || "Hello"));
+//!     Ok(())
+//! }
+//!
+//! # /* As a test of yours:
+//! #[tokio::test]
+//! # */ #[tokio::main(flavor = "current_thread")] async fn main() -> stario::Result { says_hello().await }
+//! async fn says_hello() -> stario::Result {
+//!     let app = testing::start(bootstrap).await?;
+//!     let response = app.request(Request::get("/").body(Body::empty())?).await;
+//!     assert_eq!(to_bytes(response.into_body(), 100).await?, "Hello");
+//!     app.stop().await
+//! }
+//! ```
 
 use axum::Router;
 use axum::body::Body;

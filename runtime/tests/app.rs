@@ -181,6 +181,8 @@ async fn state_of_a_hook_may_be_used_up_in_it() {
     struct Pool(Log);
     impl Pool {
         async fn close(self) -> Result<(), std::io::Error> {
+            self.0.add("closing");
+            tokio::task::yield_now().await;
             self.0.add("closed");
             Ok(())
         }
@@ -192,7 +194,7 @@ async fn state_of_a_hook_may_be_used_up_in_it() {
         Ok(())
     });
     app.await.unwrap().stop().await.unwrap();
-    assert_eq!(log.all(), ["closed"]);
+    assert_eq!(log.all(), ["closing", "closed"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use snapbox::assert_data_eq;
 use snapbox::prelude::*;
-use support::{Client, PATIENCE, connect, get, inheriting, setup, setup_of, workbench};
+use support::{Client, connect, get, inheriting, setup, setup_of, workbench};
 
 #[test]
 fn the_first_bootstrap_is_the_default() {
@@ -174,7 +174,7 @@ fn the_supervisor_may_have_an_abstract_name() {
     let name = format!("stario-{}", std::process::id());
     let supervisor =
         UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-    supervisor.set_read_timeout(Some(PATIENCE)).unwrap();
+    supervisor.set_read_timeout(Some(support::PATIENCE)).unwrap();
     let _server = setup("bootstrap").env("NOTIFY_SOCKET", format!("@{name}")).start();
     let mut buffer = [0; 100];
     let count = supervisor.recv(&mut buffer).unwrap();

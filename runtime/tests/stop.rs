@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use support::{Client, Server, connect, get, inheriting, setup};
 
+/// How late a request may come: much less than the linger.
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
+
 /// A server with a grace that no test waits for.
 fn server() -> (Server, std::net::SocketAddr) {
     let mut server = setup("bootstrap").env("STARIO_GRACE", "60").ready();
@@ -48,6 +51,7 @@ fn a_connection_that_has_not_asked_yet_is_answered() {
     // It has been accepted when a later one is answered.
     assert_eq!(get(address, "/").status, 200);
     server.stop();
+    thread::sleep(ON_ITS_WAY);
     client.get("/");
     let answer = client.answer();
     assert_eq!((answer.status, &*answer.body), (200, "Hello"));
@@ -63,6 +67,7 @@ fn a_connection_that_idles_may_ask_once_more() {
     client.get("/");
     assert!(!client.answer().closes());
     server.stop();
+    thread::sleep(ON_ITS_WAY);
     client.get("/");
     let answer = client.answer();
     assert_eq!((answer.status, &*answer.body), (200, "Hello"));
@@ -177,7 +182,7 @@ fn a_handler_that_hangs_is_cut_at_the_deadline() {
     let address = server.address();
     let mut client = connect(address);
     client.get("/hang");
-    server.says("slow begins");
+    server.says("hang begins");
     let begun = Instant::now();
     server.stop();
     client.closed();
@@ -187,7 +192,7 @@ fn a_handler_that_hangs_is_cut_at_the_deadline() {
     assert_eq!(ended.status.code(), Some(0));
     assert!(
         ended.text().ends_with(
-            "second hook\nfirst hook\nwarning: dropped after 0.9 s (STARIO_GRACE): \
+            "hang dropped\nsecond hook\nfirst hook\nwarning: dropped after 0.9 s (STARIO_GRACE): \
              connections 1, background tasks 0"
         ),
         "{}",
