@@ -1,1 +1,3 @@
-//! What a server links to have a composition root, a graceful stop and tracing.
+#![allow(dead_code)]
+mod settings;
+mod tracer;
