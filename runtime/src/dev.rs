@@ -80,7 +80,8 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use datastar::consts::ElementPatchMode;
+use datastar::DatastarEvent;
+use datastar::consts::{ElementPatchMode, EventType};
 use datastar::patch_elements::PatchElements;
 use tracing::{info, warn};
 
@@ -320,7 +321,13 @@ fn patch(html: &str, generation: &str) -> Event {
     let patch = patch.into_datastar_event();
     // The id last: the client takes note of it as soon as it reads it, and must not when what comes
     // before it did not arrive.
-    Event::default().event(patch.event.as_str()).data(patch.data.join("\n")).id(generation)
+    Event::default().event(name(patch.event)).data(patch.data.join("\n")).id(generation)
+}
+
+/// What an event of this type is called. The crate keeps that to itself, but for its text.
+fn name(event: EventType) -> String {
+    let text = DatastarEvent::new(event, None::<String>).to_string();
+    text.trim_start_matches("event: ").trim_end().to_owned()
 }
 
 #[cfg(test)]
