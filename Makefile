@@ -1,11 +1,12 @@
 # make dev      the fixture app under `cargo stario watch`
 # make test     all tests that this machine can run; what is skipped is named at the end
+# make swaps    a hundred swaps of each kind of server under load, and what was counted
 # make install  cargo-stario into cargo's bin folder
 
 CARGO ?= cargo
 APP := fixtures/axum-app
 
-.PHONY: dev test lint install
+.PHONY: dev test swaps lint install
 
 dev:
 	$(CARGO) build --quiet
@@ -24,6 +25,9 @@ test:
 		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) test --no-fail-fast; \
 	fi
 	@if [ -s target/skipped ]; then echo 'Skipped on this machine:'; sort -u target/skipped; fi
+
+swaps:
+	STARIO_SWAPS=$${STARIO_SWAPS:-100} $(CARGO) test --test overlap_load -- --nocapture --test-threads 1
 
 lint:
 	$(CARGO) fmt --check

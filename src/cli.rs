@@ -150,6 +150,15 @@ pub struct WatchOptions {
     /// [env: STARIO_WATCH_IGNORE]
     #[arg(long, value_name = "SPEC")]
     pub watch_ignore: Vec<OsString>,
+    /// How the new server takes over: `overlap` starts it beside the old one, which stays until it
+    /// is ready; `stop-first` stops the old one first; `auto` does what servers show that they can
+    /// [env: STARIO_SWAP] [default: auto]
+    #[arg(long, value_name = "auto|overlap|stop-first")]
+    pub swap: Option<OsString>,
+    /// Seconds that a new server may take to be ready while the old one serves, fractions allowed
+    /// [env: STARIO_READY_TIMEOUT] [default: 30]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub ready_timeout: Option<OsString>,
     /// Watch what .gitignore and .ignore files ignore [env: STARIO_NO_GITIGNORE]
     #[arg(long)]
     pub no_gitignore: bool,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::cli::{ServerOptions, WatchOptions};
 use crate::error::Failure;
+use crate::event::Swap;
 use crate::watch::Spec;
 
 mod layers;
@@ -40,6 +41,10 @@ pub struct Config {
     pub grace: Duration,
     /// Where the events for scripts go.
     pub events: Option<EventsTo>,
+    /// How the new server takes over.
+    pub swap: Swap,
+    /// How long a new server may take to be ready while the old one serves.
+    pub ready_timeout: Duration,
     /// What to watch in place of the default.
     pub watch: Option<Vec<Spec>>,
     /// What never to watch.
@@ -84,6 +89,8 @@ pub enum EventsTo {
 
 /// The default quiet time after a change.
 const DEBOUNCE: Duration = Duration::from_millis(30);
+/// The default time that a new server may take to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The default time that a server may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -111,6 +118,9 @@ pub fn resolve(
         listen: read(one("listen", &server.listen), values::listen)?.unwrap_or_default(),
         grace: read(one("grace", &server.grace), values::seconds)?.unwrap_or(GRACE),
         events: resolve_events(server, layers)?,
+        swap: read(one("swap", &watch.swap), values::swap)?.unwrap_or_default(),
+        ready_timeout: read(one("ready-timeout", &watch.ready_timeout), values::positive_seconds)?
+            .unwrap_or(READY_TIMEOUT),
         watch: layers.all("watch", &watch.watch).first().map(|it| specs(it)).transpose()?,
         watch_ignore: specs(&layers.all("watch-ignore", &watch.watch_ignore).concat())?,
         gitignore: !read(layers.one("no-gitignore", no_gitignore), values::switch)?

@@ -197,12 +197,70 @@ pub enum ServerEvent {
     SpawnFailed { message: String },
     /// The executable is no longer what the build left there; nothing was started.
     Superseded,
-    /// It listens on addresses of its own. Said again when they change.
+    /// It listens on these addresses, ours among them once it shows that it takes that. Said again
+    /// when they change.
     Listening(Vec<Endpoint>),
+    /// It says that it is ready (`READY=1`).
+    Ready,
+    /// What only one process can have, and it has. Said once it is ready.
+    Holds(Vec<Held>),
+    /// It says what it is doing (`STATUS=`).
+    Status(String),
+    /// It says that it is going to end (`STOPPING=1`).
+    Stopping,
+    /// It waits for something that the server beside which it was started holds.
+    Blocked(Vec<Held>),
+    /// It is about to be said to have ended: these it wanted, and the server beside which it was
+    /// started holds them.
+    Conflict(Vec<Held>),
     /// It has not written to any file so far, as far as the system tells. Said before it stops.
     WroteNothing,
     /// The process has ended, and what was left of its group has been killed.
     Exited(Exit),
+}
+
+/// Something that only one process can have at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Held {
+    /// An address that it has bound for itself.
+    Address(Endpoint),
+    /// An address; which one is not known.
+    SomeAddress,
+    /// A file that it has locked.
+    File(PathBuf),
+}
+
+impl Held {
+    /// Whether the one may be what the other names.
+    pub fn may_be(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::SomeAddress, Self::Address(_)) | (Self::Address(_), Self::SomeAddress) => true,
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(Endpoint::Tcp(address)) => write!(f, "{address}"),
+            Self::Address(endpoint @ Endpoint::Unix(_)) => endpoint.fmt(f),
+            Self::SomeAddress => f.write_str("an address"),
+            Self::File(path) => write!(f, "a lock on `{}`", path.display()),
+        }
+    }
+}
+
+/// How the new server takes over from the old one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Swap {
+    /// As the servers before have shown: side by side where that is known to go.
+    #[default]
+    Auto,
+    /// The old one stays until the new one is ready, wherever both can have the socket.
+    Overlap,
+    /// The old one is stopped first.
+    StopFirst,
 }
 
 /// Where a server can be reached.
@@ -296,8 +354,9 @@ pub enum Action {
     Build(BuildOrder),
     /// End the build, cargo and all below it. Answered by its `Finished`.
     CancelBuild(Generation),
-    /// Start the server of this generation.
-    Start { generation: Generation, artifact: Artifact, handover: Handover },
+    /// Start the server of this generation. `beside`: the process of the one that goes on serving
+    /// until this one is ready.
+    Start { generation: Generation, artifact: Artifact, handover: Handover, beside: Option<u32> },
     /// Ask the server's group to stop (SIGTERM).
     Terminate(Generation),
     /// Make the server's group stop (SIGKILL).
@@ -320,6 +379,17 @@ pub struct BuildOrder {
     /// Every path that changed since the last build that completed; where cargo does not see one of
     /// them for its old time stamp, the build is forced.
     pub changed: Vec<PathBuf>,
+}
+
+/// What is done about a server that cannot start beside the one that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayOut {
+    /// It has ended, and is started once more when the old one is gone.
+    StartedAgain,
+    /// It waits, and the old one is stopped.
+    OldOneStopped,
+    /// The user wants both side by side: nothing.
+    Nothing,
 }
 
 /// What is to be said, to people and to scripts.
@@ -365,8 +435,37 @@ pub enum Report {
     Unchanged { generation: Generation, serving: Generation },
     /// A server is starting.
     ServerStarting { generation: Generation, executable: PathBuf },
-    /// It has a process.
-    ServerSpawned { generation: Generation, pid: u32, handover: Handover },
+    /// It has a process. `beside`: the generation that goes on serving until this one is ready.
+    ServerSpawned {
+        generation: Generation,
+        pid: u32,
+        handover: Handover,
+        beside: Option<Generation>,
+    },
+    /// It says that it is ready. `after`: since its start.
+    ServerReady { generation: Generation, after: Duration },
+    /// It says what it is doing. `starting`: on its way to be ready.
+    ServerStatus { generation: Generation, status: String, starting: bool },
+    /// It says that it is going to end, and nobody has asked it to.
+    ServerLeaving { generation: Generation },
+    /// It has not said so far that it is ready.
+    ServerSlowToStart { generation: Generation, after: Duration, serving: Option<Generation> },
+    /// It has not said in time that it is ready. Where another one serves, that stays, and this one
+    /// is stopped.
+    ServerNotReady {
+        generation: Generation,
+        after: Duration,
+        serving: Option<Generation>,
+        /// Where it listens for itself.
+        endpoints: Vec<Endpoint>,
+    },
+    /// It cannot start beside the one that serves, which holds these.
+    ServerConflict {
+        generation: Generation,
+        serving: Generation,
+        holds: Vec<Held>,
+        way_out: WayOut,
+    },
     /// It can be reached here. `after`: since its start.
     ServerListening { generation: Generation, endpoints: Vec<Endpoint>, after: Duration },
     /// It listens elsewhere than the port that the user named. Said once for the same addresses.
@@ -387,8 +486,14 @@ pub enum Report {
     /// It did not stop in time and is killed.
     ServerKilled { generation: Generation, pid: Option<u32>, grace: Duration },
     /// It has ended. `asked`: because we asked it to. `waiting`: nothing is being built, so the next
-    /// change is waited for.
-    ServerExited { generation: Generation, exit: Exit, asked: bool, waiting: bool },
+    /// change is waited for. `serving`: it had not taken over yet from this one, which goes on.
+    ServerExited {
+        generation: Generation,
+        exit: Exit,
+        asked: bool,
+        waiting: bool,
+        serving: Option<Generation>,
+    },
     /// It could not be started.
     ServerFailed { generation: Generation, message: String },
     /// These files are written by each round itself, and no longer start the next one.

@@ -378,6 +378,124 @@ error: [..] feature[..]wbe[..]
 // ---- options ----
 
 #[test]
+fn a_swap_that_cannot_be_read() {
+    let project = package("");
+    let lines = [
+        "cargo stario watch --swap overlapping",
+        "cargo stario watch --swap ''",
+        "STARIO_SWAP=stopfirst cargo stario watch",
+        "cargo stario watch --ready-timeout 0",
+        "cargo stario watch --ready-timeout -1",
+        "cargo stario watch --ready-timeout 30s",
+        "STARIO_READY_TIMEOUT=soon cargo stario watch",
+        "cargo stario watch --swop overlap",
+        "cargo stario serve --swap overlap",
+        "cargo stario serve --ready-timeout 1",
+    ];
+    assert_data_eq!(
+        refused(&project, &lines),
+        str![[r#"
+$ cargo stario watch --swap overlapping
+error: invalid value `overlapping` for `--swap`: expected `auto`, `overlap` or `stop-first`
+
+$ cargo stario watch --swap ''
+error: invalid value `` for `--swap`: expected `auto`, `overlap` or `stop-first`
+
+$ STARIO_SWAP=stopfirst cargo stario watch
+error: invalid value `stopfirst` for `STARIO_SWAP`: expected `auto`, `overlap` or `stop-first`
+
+$ cargo stario watch --ready-timeout 0
+error: invalid value `0` for `--ready-timeout`: expected a number of seconds above 0, up to 86400
+
+$ cargo stario watch --ready-timeout -1
+error: invalid value `-1` for `--ready-timeout`: expected a number of seconds above 0, up to 86400
+
+$ cargo stario watch --ready-timeout 30s
+error: invalid value `30s` for `--ready-timeout`: expected a number of seconds above 0, up to 86400
+
+$ STARIO_READY_TIMEOUT=soon cargo stario watch
+error: invalid value `soon` for `STARIO_READY_TIMEOUT`: expected a number of seconds above 0, up to 86400
+
+$ cargo stario watch --swop overlap
+error: unexpected argument '--swop' found
+
+  tip: a similar argument exists: '--swap'
+  tip: to pass '--swop' as a value, use '-- --swop'
+
+Usage: cargo stario watch --swap <auto|overlap|stop-first> [ENTRY] [-- <ARGS>...]
+
+For more information, try '--help'.
+
+$ cargo stario serve --swap overlap
+error: unexpected argument '--swap' found
+
+  tip: to pass '--swap' as a value, use '-- --swap'
+
+Usage: cargo stario serve [OPTIONS] [ENTRY] [-- <ARGS>...]
+
+For more information, try '--help'.
+
+$ cargo stario serve --ready-timeout 1
+error: unexpected argument '--ready-timeout' found
+
+  tip: to pass '--ready-timeout' as a value, use '-- --ready-timeout'
+
+Usage: cargo stario serve [OPTIONS] [ENTRY] [-- <ARGS>...]
+
+For more information, try '--help'.
+
+
+"#]]
+    );
+    let metadata = [
+        "swap = true",
+        "swap = \"both\"",
+        "swop = \"overlap\"",
+        "ready-timeout = \"30\"",
+        "ready-timeout = 0",
+        "ready_timeout = 30",
+    ];
+    let all: String = metadata
+        .map(|line| {
+            let project = package(&format!("[package.metadata.stario]\n{line}\n"));
+            format!("# {line}\n{}", refused_line(&project, "cargo stario watch"))
+        })
+        .concat();
+    assert_data_eq!(
+        all,
+        str![[r##"
+# swap = true
+$ cargo stario watch
+error: `package.metadata.stario.swap` in Cargo.toml must be a string, not `true`
+
+# swap = "both"
+$ cargo stario watch
+error: invalid value `both` for `package.metadata.stario.swap` in Cargo.toml: expected `auto`, `overlap` or `stop-first`
+
+# swop = "overlap"
+$ cargo stario watch
+error: unknown key `package.metadata.stario.swop` in Cargo.toml
+  help: a key with a similar name exists: `swap`
+
+# ready-timeout = "30"
+$ cargo stario watch
+error: `package.metadata.stario.ready-timeout` in Cargo.toml must be a number, not the string "30"
+
+# ready-timeout = 0
+$ cargo stario watch
+error: invalid value `0` for `package.metadata.stario.ready-timeout` in Cargo.toml: expected a number of seconds above 0, up to 86400
+
+# ready_timeout = 30
+$ cargo stario watch
+error: unknown key `package.metadata.stario.ready_timeout` in Cargo.toml
+  help: a key with a similar name exists: `ready-timeout`
+
+
+"##]]
+    );
+}
+
+#[test]
 fn values_that_cannot_be_read() {
     let project = package("");
     let lines = [
@@ -599,7 +717,7 @@ error: unknown key `package.metadata.stario.watch_ignore` in Cargo.toml
 # reload = true
 $ cargo stario watch
 error: unknown key `package.metadata.stario.reload` in Cargo.toml
-  help: the keys are `entry`, `host`, `port`, `unix-socket`, `tracer`, `listen`, `grace`, `events`, `watch`, `watch-ignore`, `no-gitignore`, `debounce` and `poll`
+  help: the keys are `entry`, `host`, `port`, `unix-socket`, `tracer`, `listen`, `grace`, `events`, `swap`, `ready-timeout`, `watch`, `watch-ignore`, `no-gitignore`, `debounce` and `poll`
 
 # port = "3000"
 $ cargo stario watch

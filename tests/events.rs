@@ -46,10 +46,16 @@ fn is_right(event: &str, field: &str, value: &Value) -> bool {
         ("build-failed", "message") | ("diagnostic", "path") => {
             value.is_string() || value.is_null()
         }
-        ("build-failed", "serving") => value.is_u64() || value.is_null(),
-        (_, "event" | "message" | "rendered" | "level" | "text" | "executable" | "listen") => {
-            value.is_string()
-        }
+        (
+            "build-failed" | "server-exited" | "server-slow-to-start" | "server-not-ready",
+            "serving",
+        )
+        | (_, "beside") => value.is_u64() || value.is_null(),
+        (
+            _,
+            "event" | "message" | "rendered" | "level" | "text" | "executable" | "listen"
+            | "status",
+        ) => value.is_string(),
         (_, "generation" | "serving" | "expected" | "folders" | "files" | "cancelled") => {
             value.is_u64()
         }
@@ -58,8 +64,8 @@ fn is_right(event: &str, field: &str, value: &Value) -> bool {
         (_, "line" | "column") => value.as_u64().is_some_and(|it| it > 0) || value.is_null(),
         (_, "polling") => value.is_null() || milliseconds(value),
         (_, "time" | "elapsed" | "after" | "kill_in" | "grace") => milliseconds(value),
-        (_, "fresh" | "asked" | "waiting") => value.is_boolean(),
-        (_, "roots" | "paths" | "addresses" | "help") => texts(value),
+        (_, "fresh" | "asked" | "waiting" | "retry") => value.is_boolean(),
+        (_, "roots" | "paths" | "addresses" | "help" | "holds") => texts(value),
         _ => false,
     }
 }

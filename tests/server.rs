@@ -17,7 +17,7 @@ use cargo_stario::build::BuildCommand;
 use cargo_stario::event::{Artifact, Endpoint, Event, Exit, ServerEvent};
 use cargo_stario::server::socket::{bind, free_port};
 use cargo_stario::server::{
-    CargoQuery, CargoRun, Listener, ServerCommand, ServerHandle, Told, spawn,
+    CargoQuery, CargoRun, Equipment, Listener, ServerCommand, ServerHandle, Told, spawn,
 };
 use workbench::{Fixtures, LONG, Workbench, cargo, command, shared_target};
 
@@ -47,6 +47,7 @@ impl Bench {
                 host: "127.0.0.1".to_owned(),
                 port: free_port("127.0.0.1").unwrap(),
                 unix_socket: None,
+                grace: LONG,
                 tracer: None,
                 bootstrap: None,
                 dev: false,
@@ -58,7 +59,8 @@ impl Bench {
 
     fn start(&self, listener: Option<&Arc<Listener>>) -> ServerHandle {
         let Workbench { groups, sender, .. } = &self.workbench;
-        spawn(groups, cargo_stario::event::Generation(1), &self.command, listener, sender.clone())
+        let equipment = Equipment { listener, notify: None, beside: None };
+        spawn(groups, cargo_stario::event::Generation(1), &self.command, &equipment, sender.clone())
     }
 
     /// What it says next, but for `WroteNothing`, which may come at any time.
@@ -160,7 +162,7 @@ async fn a_server_that_does_not_take_our_socket_shows_it() {
     let _handle = bench.start(Some(&listener));
     let pid = bench.spawned().await;
     assert_eq!(bench.listening().await, [Endpoint::Tcp(bench.address())]);
-    assert!(!listener.taken(pid));
+    assert!(!listener.taken(pid, false));
 }
 
 #[test]
@@ -168,11 +170,15 @@ fn a_shared_listener_that_became_nonblocking_is_taken() {
     let listener = Arc::new(bind("127.0.0.1", 0, None).unwrap());
     // Somebody who does not have it.
     let other = std::os::unix::process::parent_id();
-    assert!(!listener.taken(other));
+    assert!(!listener.taken(other, false));
     // As an event loop does in another process: the flag belongs to all who share it.
     let copy = listener.as_fd().try_clone_to_owned().unwrap();
     TcpListener::from(copy).set_nonblocking(true).unwrap();
-    assert!(listener.taken(other));
+    assert!(listener.taken(other, false));
+    // It may have been the server beside it.
+    assert!(!listener.taken(other, true));
+    listener.reset();
+    assert!(!listener.taken(other, false));
 }
 
 #[tokio::test]
@@ -341,6 +347,7 @@ async fn the_environment_is_what_cargo_run_gives_and_ours() {
         ("STARIO_HOST", "127.0.0.1"),
         ("PORT", &port),
         ("STARIO_PORT", &port),
+        ("STARIO_GRACE", &LONG.as_secs().to_string()),
         ("STARIO_BOOTSTRAP", "admin::bootstrap"),
         ("STARIO_DEV", "1"),
     ] {

@@ -10,7 +10,7 @@ use proptest::test_runner::Config;
 
 use cargo_stario::event::{
     Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
-    Generation, Handover, Identity, Key, Report, ServerEvent, Signal, Stamp,
+    Generation, Handover, Held, Identity, Key, Report, ServerEvent, Signal, Stamp, Swap,
 };
 use cargo_stario::supervisor::{Settings, Socket, State};
 
@@ -29,6 +29,18 @@ enum Happening {
     Listens(u8),
     /// A server ends, by itself or because it was asked.
     ServerEnds(u8, bool),
+    /// A server says that it is ready.
+    Ready(u8),
+    /// The newest server says so.
+    NewestReady,
+    /// The newest server ends before it is ready.
+    NewestFails(bool),
+    /// A server that was asked to stop ends.
+    OldOneEnds,
+    /// A server says that it is going to end.
+    Leaves(u8),
+    /// The newest server waits for what the one before it holds, or wants it and fails.
+    Clashes(bool),
     /// The executable is not what the build left.
     Superseded,
     /// The user asks for a restart.
@@ -43,6 +55,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::BuildBreaks),
         2 => (0..2_u8).prop_map(Happening::Listens),
         3 => (any::<u8>(), any::<bool>()).prop_map(|(which, ok)| Happening::ServerEnds(which, ok)),
+        3 => any::<u8>().prop_map(Happening::Ready),
+        1 => any::<u8>().prop_map(Happening::Leaves),
+        1 => any::<bool>().prop_map(Happening::Clashes),
         1 => Just(Happening::Superseded),
         1 => Just(Happening::Restart),
     ]
@@ -58,13 +73,20 @@ struct Running {
 }
 
 /// A server as the world sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "what it said and what was asked of it")]
 struct Living {
     runs: u64,
     asked: bool,
+    terminated: bool,
     killed: bool,
+    ready: bool,
+    /// It has said that it is going to end, or clashes with another one.
+    leaves: bool,
+    beside: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what has happened so far")]
 struct World {
     state: State,
     now: Instant,
@@ -79,15 +101,23 @@ struct World {
     loop_ended: bool,
     exit: Option<u8>,
     quitting: bool,
+    /// The supervisor is being told of something for which it may stop a server.
+    told: bool,
+    /// Old and new may live side by side.
+    overlaps: bool,
+    /// A new server was said to want what the old one has.
+    clashed: bool,
     handover: Option<Handover>,
 }
 
 impl World {
-    fn new(socket: Socket) -> Self {
+    fn new((socket, swap): (Socket, Swap)) -> Self {
         let state = State::new(Settings {
             grace: Duration::from_secs(5),
             debounce: Duration::from_millis(30),
             socket,
+            swap,
+            ready_timeout: Duration::from_secs(30),
             named_port: None,
         });
         let mut world = Self {
@@ -102,6 +132,9 @@ impl World {
             loop_ended: false,
             exit: None,
             quitting: false,
+            told: false,
+            overlaps: swap != Swap::StopFirst,
+            clashed: false,
             handover: None,
         };
         let begun = world.state.begin(world.now);
@@ -130,31 +163,40 @@ impl World {
                     assert!(!build.cancelled, "cancelled twice");
                     build.cancelled = true;
                 }
-                Action::Start { generation, artifact, handover } => {
+                Action::Start { generation, artifact, handover, .. } => {
+                    let staying = self.servers.values().filter(|it| !it.asked).count();
+                    let may_stay = usize::from(self.overlaps && handover == Handover::Inherit);
                     assert!(
-                        self.servers.is_empty(),
-                        "a second server beside {:?}: without overlap there is one",
+                        staying <= may_stay && (may_stay == 1 || self.servers.is_empty()),
+                        "{generation} starts beside {:?}",
                         self.servers
                     );
                     assert!(!self.quitting, "a start while quitting");
                     let runs = u64::try_from(artifact.identity.0).expect("a version");
-                    self.servers.insert(generation, Living { runs, asked: false, killed: false });
+                    let beside = staying == 1;
+                    self.servers.insert(generation, Living { runs, beside, ..Living::default() });
                     self.newest = Some(generation);
                     self.handover = Some(handover);
                 }
                 Action::Terminate(generation) => {
                     let server = self.servers.get_mut(&generation).expect("a living server");
-                    assert!(!server.asked, "asked twice");
+                    assert!(!server.terminated, "asked twice");
+                    server.terminated = true;
+                    assert!(!server.leaves, "asked although it says that it is leaving");
+                    let late = server.beside && !server.ready;
                     assert!(
-                        self.last_good || self.quitting,
+                        self.last_good || self.quitting || self.told || late,
                         "a failed build stopped a healthy server"
                     );
-                    server.asked = true;
                 }
                 Action::Kill(generation) => {
                     self.servers.get_mut(&generation).expect("a living server").killed = true;
                 }
                 Action::Report(Report::LoopEnded { .. }) => self.loop_ended = true,
+                Action::Report(Report::ServerStopping { generation, .. }) => {
+                    self.servers.get_mut(&generation).expect("a living server").asked = true;
+                }
+                Action::Report(Report::ServerConflict { .. }) => self.clashed = true,
                 Action::GiveUpListener | Action::Report(_) => {}
                 Action::Exit(code) => {
                     assert!(self.build.is_none() && self.servers.is_empty(), "something is left");
@@ -190,6 +232,44 @@ impl World {
                 let exit = if ok { Exit::Code(0) } else { Exit::Code(1) };
                 self.step(Event::Server(generation, ServerEvent::Exited(exit)));
             }
+            Happening::Ready(which) => self.tell(which, ServerEvent::Ready),
+            Happening::NewestReady => {
+                if let Some(which) = self.servers.len().checked_sub(1) {
+                    self.tell(u8::try_from(which).expect("few servers"), ServerEvent::Ready);
+                }
+            }
+            Happening::NewestFails(ok) => {
+                let newest = self.servers.iter().next_back();
+                let Some((&generation, _)) = newest.filter(|(_, it)| !it.ready) else { return };
+                self.servers.remove(&generation);
+                let exit = if ok { Exit::Code(0) } else { Exit::Code(101) };
+                self.step(Event::Server(generation, ServerEvent::Exited(exit)));
+            }
+            Happening::OldOneEnds => {
+                let old = self.servers.iter().find(|(_, it)| it.asked);
+                let Some((&generation, _)) = old else { return };
+                self.servers.remove(&generation);
+                self.step(Event::Server(generation, ServerEvent::Exited(Exit::Code(0))));
+            }
+            Happening::Leaves(which) => self.tell(which, ServerEvent::Stopping),
+            Happening::Clashes(waits) => {
+                let held = vec![Held::SomeAddress];
+                let Some(generation) = self.newest.filter(|it| self.servers.contains_key(it))
+                else {
+                    return;
+                };
+                if waits {
+                    self.told = true;
+                    self.step(Event::Server(generation, ServerEvent::Blocked(held)));
+                    self.told = false;
+                } else {
+                    self.servers.remove(&generation);
+                    self.step(Event::Server(generation, ServerEvent::Conflict(held)));
+                    self.told = true;
+                    self.step(Event::Server(generation, ServerEvent::Exited(Exit::Code(1))));
+                    self.told = false;
+                }
+            }
             Happening::Superseded => {
                 let Some(generation) = self.newest.filter(|it| {
                     self.servers.get(it).is_some_and(|server| !server.asked && !server.killed)
@@ -201,6 +281,23 @@ impl World {
             }
             Happening::Restart => self.step(Event::Key(Key::Restart)),
         }
+    }
+
+    /// One of the servers says something of itself.
+    fn tell(&mut self, which: u8, event: ServerEvent) {
+        let count = self.servers.len().max(1);
+        let Some((&generation, server)) = self.servers.iter_mut().nth(usize::from(which) % count)
+        else {
+            return;
+        };
+        if event == ServerEvent::Ready {
+            server.ready |= !server.leaves;
+        } else {
+            server.leaves = true;
+        }
+        self.told = true;
+        self.step(Event::Server(generation, event));
+        self.told = false;
     }
 
     fn save(&mut self, file: u8, new: bool) {
@@ -273,6 +370,10 @@ impl World {
         for _ in 0..60 {
             self.end_build(true);
             self.wait(Duration::from_millis(500));
+            if let Some(which) = self.servers.len().checked_sub(1) {
+                // The newest one.
+                self.tell(u8::try_from(which).expect("few servers"), ServerEvent::Ready);
+            }
             for (generation, _) in self.servers.clone().iter().filter(|(_, server)| server.asked) {
                 self.servers.remove(generation);
                 self.step(Event::Server(*generation, ServerEvent::Exited(Exit::Signal(15))));
@@ -295,12 +396,16 @@ fn ours() -> Endpoint {
     Endpoint::Tcp("127.0.0.1:8000".parse().expect("an address"))
 }
 
-fn sockets() -> impl Strategy<Value = Socket> {
-    prop_oneof![
+fn sockets() -> impl Strategy<Value = (Socket, Swap)> {
+    let sockets = prop_oneof![
         Just(Socket::Direct),
         Just(Socket::Offered(ours())),
         Just(Socket::Inherited(ours()))
-    ]
+    ];
+    (
+        sockets,
+        prop_oneof![4 => Just(Swap::Auto), 1 => Just(Swap::Overlap), 1 => Just(Swap::StopFirst)],
+    )
 }
 
 proptest! {
@@ -372,4 +477,43 @@ proptest! {
         }
         assert_eq!(world.exit, Some(143));
     }
+
+    /// Servers that take the socket and say when they are ready: from the first on there is always
+    /// one that is ready and was not asked to stop, however fast the saves come and however long the
+    /// new ones take, fail, or stay behind.
+    #[test]
+    fn with_ready_servers_there_is_always_one(
+        insists in any::<bool>(),
+        story in proptest::collection::vec(calm_happening(), 0..80),
+    ) {
+        let socket = if insists { Socket::Inherited(ours()) } else { Socket::Offered(ours()) };
+        let mut world = World::new((socket, Swap::Auto));
+        world.end_build(true);
+        world.happen(&Happening::Listens(0));
+        world.happen(&Happening::Ready(0));
+        for happening in &story {
+            world.happen(happening);
+            let serving = world.servers.values().any(|it| it.ready && !it.asked);
+            assert!(serving, "{happening:?} left {:?}", world.servers);
+        }
+        assert!(!world.clashed);
+        world.settle();
+        world.wait(Duration::from_secs(60));
+        world.save(0, true);
+        world.settle();
+        world.check_what_runs(&story);
+    }
+}
+
+/// What happens where no server that serves ends by itself.
+fn calm_happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (0..4_u8, any::<bool>()).prop_map(|(file, new)| Happening::Save(file, new)),
+        4 => (1..9_000_u16).prop_map(Happening::Wait),
+        4 => any::<bool>().prop_map(Happening::BuildEnds),
+        1 => Just(Happening::BuildBreaks),
+        3 => Just(Happening::NewestReady),
+        2 => any::<bool>().prop_map(Happening::NewestFails),
+        2 => Just(Happening::OldOneEnds),
+    ]
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cargo_stario::event::{
     Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
-    Generation, Handover, Identity, Key, Report, ServerEvent, Signal, Stamp,
+    Generation, Handover, Held, Identity, Key, Report, ServerEvent, Signal, Stamp, Swap, WayOut,
 };
 use cargo_stario::supervisor::{CANCELLATIONS, Settings, Socket, State};
 
@@ -25,6 +25,8 @@ impl Desk {
             grace: Duration::from_secs(5),
             debounce: Duration::from_millis(30),
             socket,
+            swap: Swap::Auto,
+            ready_timeout: Duration::from_secs(30),
             named_port: None,
         });
         let mut desk = Self { state, now: Instant::now(), actions: Vec::new() };
@@ -104,8 +106,11 @@ impl Desk {
                 Action::Start { generation, handover: Handover::Direct, .. } => {
                     Some(format!("start {generation}"))
                 }
-                Action::Start { generation, handover: Handover::Inherit, .. } => {
+                Action::Start { generation, handover: Handover::Inherit, beside: None, .. } => {
                     Some(format!("start {generation} with socket"))
+                }
+                Action::Start { generation, beside: Some(pid), .. } => {
+                    Some(format!("start {generation} beside {pid}"))
                 }
                 Action::Terminate(generation) => Some(format!("terminate {generation}")),
                 Action::Kill(generation) => Some(format!("kill {generation}")),
@@ -511,6 +516,8 @@ fn a_server_elsewhere_than_asked_is_a_warning() {
         grace: Duration::from_secs(5),
         debounce: Duration::from_millis(30),
         socket: Socket::Direct,
+        swap: Swap::Auto,
+        ready_timeout: Duration::from_secs(30),
         named_port: Some(8080),
     });
     let begun = desk.state.begin(desk.now);
@@ -738,4 +745,343 @@ fn somebody_who_saves_again_on_each_new_answer_is_not_taken_for_a_loop_and_never
         let rounds = 60_000 / (500 + after + 20);
         assert!(builds >= rounds, "{builds} builds of {rounds}, saved after {after} ms");
     }
+}
+
+// ---- side by side ----
+
+impl Desk {
+    /// One whose first server (generation 1, pid 101) took our socket and said that it is ready.
+    fn ready_with(swap: Swap) -> Self {
+        let mut desk = Self::new(Socket::Offered(endpoint(OURS)));
+        desk.state = State::new(Settings {
+            grace: Duration::from_secs(5),
+            debounce: Duration::from_millis(30),
+            socket: Socket::Offered(endpoint(OURS)),
+            swap,
+            ready_timeout: Duration::from_secs(30),
+            named_port: None,
+        });
+        desk.actions = desk.state.begin(desk.now);
+        desk.built(1, 1);
+        desk.server(1, ServerEvent::Spawned { pid: 101 });
+        desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
+        desk.server(1, ServerEvent::Ready);
+        desk.wait(60_000);
+        desk.said();
+        desk
+    }
+
+    /// The same, and a second server (generation 2, pid 102) has been started beside it.
+    fn starting_second() -> Self {
+        let mut desk = Self::ready_with(Swap::Auto);
+        desk.change("src/main.rs");
+        desk.built(2, 2);
+        assert_eq!(desk.did(), ["build 2 [src/main.rs]", "start 2 beside 101"]);
+        desk.server(2, ServerEvent::Spawned { pid: 102 });
+        desk
+    }
+
+    /// The events' names, as scripts see them, since the last look.
+    fn told(&mut self) -> Vec<String> {
+        let said = self.said();
+        said.iter().map(|it| format!("{it:?}").split([' ', '{']).next().unwrap().into()).collect()
+    }
+}
+
+#[test]
+fn the_old_server_stays_until_the_new_one_is_ready() {
+    let mut desk = Desk::starting_second();
+    desk.wait(1_000);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.did(), ["terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    // And so on, the second now being the old one.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 beside 102"]);
+}
+
+#[test]
+fn it_is_said_to_serve_when_it_is_ready_and_not_before() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Listening(vec![endpoint(OURS)]));
+    assert_eq!(desk.told(), ["ServerSpawned"]);
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.told(), ["ServerReady", "ServerStopping", "ServerListening"]);
+    // Said once.
+    desk.server(2, ServerEvent::Ready);
+    desk.server(2, ServerEvent::Listening(vec![endpoint(OURS)]));
+    assert_eq!(desk.told(), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_server_that_ends_before_it_is_ready_leaves_the_old_one_alone() {
+    for exit in [Exit::Code(101), Exit::Code(0), Exit::Signal(9)] {
+        let mut desk = Desk::starting_second();
+        desk.said();
+        desk.exited(2, exit);
+        let said = desk.said();
+        assert!(
+            matches!(
+                &said[..],
+                [Report::ServerExited {
+                    asked: false,
+                    waiting: true,
+                    serving: Some(Generation(1)),
+                    ..
+                }]
+            ),
+            "{said:?}"
+        );
+        desk.wait(60_000);
+        assert_eq!(desk.did(), Vec::<String>::new());
+        // What is the living one's again changes nothing.
+        desk.change("src/main.rs");
+        desk.built(3, 1);
+        assert!(desk.told().contains(&"Unchanged".to_owned()));
+        desk.change("src/main.rs");
+        desk.built(4, 4);
+        assert_eq!(desk.did(), ["build 4 [src/main.rs]", "start 4 beside 101"]);
+    }
+}
+
+#[test]
+fn a_new_server_that_is_not_ready_in_time_is_stopped() {
+    let mut desk = Desk::starting_second();
+    desk.wait(29_000);
+    assert_eq!(desk.told(), ["ServerSpawned", "ServerSlowToStart"]);
+    desk.wait(1_000);
+    assert_eq!(desk.did(), ["terminate 2"]);
+    desk.wait(5_000);
+    assert_eq!(desk.did(), ["kill 2"]);
+    // Too late.
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.told(), Vec::<String>::new());
+    desk.exited(2, Exit::Signal(9));
+    assert_eq!(desk.did(), Vec::<String>::new());
+}
+
+#[test]
+fn a_restart_by_key_starts_what_was_not_ready_with_the_old_one_stopped_first() {
+    let mut desk = Desk::starting_second();
+    desk.exited(2, Exit::Code(1));
+    desk.did();
+    desk.step(Event::Key(Key::Restart));
+    desk.built(3, 2);
+    assert_eq!(desk.did(), ["build 3 []", "terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 3 with socket"]);
+    // It may be that it binds for itself now, which our listener is in the way of.
+    desk.exited(3, Exit::Code(1));
+    assert_eq!(desk.did(), ["give up listener", "start 3"]);
+}
+
+#[test]
+fn a_change_while_the_new_one_starts_supersedes_it() {
+    let mut desk = Desk::starting_second();
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "terminate 2", "start 3 beside 101"]);
+    desk.server(3, ServerEvent::Spawned { pid: 103 });
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.server(3, ServerEvent::Ready);
+    assert_eq!(desk.did(), ["terminate 1"]);
+}
+
+#[test]
+fn several_old_ones_drain_at_once() {
+    let mut desk = Desk::starting_second();
+    for generation in 2..5 {
+        desk.server(generation, ServerEvent::Ready);
+        desk.change("src/main.rs");
+        desk.built(generation + 1, (generation + 1).into());
+        let pid = u32::try_from(101 + generation).unwrap();
+        desk.server(generation + 1, ServerEvent::Spawned { pid });
+    }
+    assert_eq!(
+        desk.did(),
+        [
+            "terminate 1",
+            "build 3 [src/main.rs]",
+            "start 3 beside 102",
+            "terminate 2",
+            "build 4 [src/main.rs]",
+            "start 4 beside 103",
+            "terminate 3",
+            "build 5 [src/main.rs]",
+            "start 5 beside 104",
+        ]
+    );
+    desk.wait(5_000);
+    assert_eq!(desk.did(), ["kill 1", "kill 2", "kill 3"]);
+}
+
+#[test]
+fn when_the_old_one_ends_the_new_one_is_all_there_is() {
+    let mut desk = Desk::starting_second();
+    desk.said();
+    desk.exited(1, Exit::Signal(11));
+    let said = desk.said();
+    assert!(
+        matches!(&said[..], [Report::ServerExited { waiting: false, serving: None, .. }]),
+        "{said:?}"
+    );
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.told(), ["ServerReady", "ServerListening"]);
+}
+
+#[test]
+fn what_the_old_one_holds_makes_it_stop_first_and_as_long_as_it_does() {
+    let held = vec![Held::File("data/lock".into())];
+    let mut desk = Desk::starting_second();
+    desk.server(1, ServerEvent::Holds(held.clone()));
+    desk.said();
+    desk.server(2, ServerEvent::Conflict(held.clone()));
+    desk.exited(2, Exit::Code(1));
+    let said = desk.actions.iter().any(|it| {
+        matches!(it, Action::Report(Report::ServerConflict { way_out: WayOut::StartedAgain, .. }))
+    });
+    assert!(said, "{:?}", desk.actions);
+    assert_eq!(desk.did(), ["terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 2 with socket"]);
+    desk.server(2, ServerEvent::Spawned { pid: 202 });
+    desk.server(2, ServerEvent::Ready);
+    desk.server(2, ServerEvent::Holds(held));
+    // The next one need not fail first.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "terminate 2"]);
+    desk.exited(2, Exit::Code(0));
+    desk.server(3, ServerEvent::Spawned { pid: 203 });
+    desk.server(3, ServerEvent::Ready);
+    desk.server(3, ServerEvent::Holds(Vec::new()));
+    desk.did();
+    // It holds nothing any more.
+    desk.change("src/main.rs");
+    desk.built(4, 4);
+    assert_eq!(desk.did(), ["build 4 [src/main.rs]", "start 4 beside 203"]);
+}
+
+#[test]
+fn a_new_one_that_waits_for_the_old_one_gets_its_way() {
+    let mut desk = Desk::starting_second();
+    let blocked = || ServerEvent::Blocked(vec![Held::File("data/lock".into())]);
+    desk.server(2, blocked());
+    assert_eq!(desk.did(), ["terminate 1"]);
+    desk.server(2, blocked());
+    desk.exited(1, Exit::Code(0));
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.told(), ["ServerExited", "ServerReady", "ServerListening"]);
+}
+
+#[test]
+fn who_wants_them_side_by_side_gets_that() {
+    let mut desk = Desk::ready_with(Swap::Overlap);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));
+    desk.exited(2, Exit::Code(1));
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "start 2 beside 101"]);
+}
+
+#[test]
+fn who_wants_the_old_one_stopped_first_gets_that() {
+    let mut desk = Desk::ready_with(Swap::StopFirst);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 2 with socket"]);
+}
+
+#[test]
+fn servers_that_never_say_that_they_are_ready_are_stopped_first() {
+    let mut desk = Desk::new(Socket::Inherited(endpoint(OURS)));
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
+    assert_eq!(desk.told().last().unwrap(), "ServerListening");
+    desk.wait(60_000);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1"]);
+}
+
+#[test]
+fn side_by_side_without_a_word_the_new_one_is_ready_when_it_accepts() {
+    let mut desk = Desk::new(Socket::Inherited(endpoint(OURS)));
+    desk.state = State::new(Settings {
+        grace: Duration::from_secs(5),
+        debounce: Duration::from_millis(30),
+        socket: Socket::Inherited(endpoint(OURS)),
+        swap: Swap::Overlap,
+        ready_timeout: Duration::from_secs(30),
+        named_port: None,
+    });
+    desk.actions = desk.state.begin(desk.now);
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.did();
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.server(2, ServerEvent::Listening(vec![endpoint(OURS)]));
+    assert_eq!(desk.did(), ["terminate 1"]);
+}
+
+#[test]
+fn a_new_one_that_binds_for_itself_is_believed_after_a_while() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.wait(2_900);
+    // A port for metrics may come first.
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.wait(200);
+    assert_eq!(desk.did(), ["terminate 1", "give up listener"]);
+    desk.exited(1, Exit::Code(0));
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "terminate 2"]);
+    desk.exited(2, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 3"]);
+}
+
+#[test]
+fn a_server_that_says_that_it_is_stopping_is_not_asked_again() {
+    let mut desk = Desk::starting_second();
+    desk.server(1, ServerEvent::Stopping);
+    assert_eq!(desk.told(), ["ServerSpawned", "ServerLeaving"]);
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.wait(5_000);
+    assert_eq!(desk.did(), ["kill 1"]);
+}
+
+#[test]
+fn quitting_in_the_middle_of_a_swap_ends_both() {
+    let mut desk = Desk::starting_second();
+    desk.step(Event::Signal(Signal::Interrupt));
+    assert_eq!(desk.did(), ["terminate 1", "terminate 2"]);
+    desk.step(Event::Signal(Signal::Interrupt));
+    assert_eq!(desk.did(), ["kill 1", "kill 2"]);
+    desk.exited(1, Exit::Signal(9));
+    desk.exited(2, Exit::Signal(9));
+    assert_eq!(desk.did(), ["exit 130"]);
+}
+
+#[test]
+fn after_a_crash_nobody_waits_for_those_that_still_drain() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Ready);
+    desk.exited(2, Exit::Signal(11));
+    desk.did();
+    // Generation 1 still answers what it has accepted.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 with socket"]);
 }

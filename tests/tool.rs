@@ -97,6 +97,7 @@ async fn serve_becomes_the_server() {
                 host: "127.0.0.1".to_owned(),
                 port: listener.port().unwrap(),
                 unix_socket: None,
+                grace: std::time::Duration::from_secs(5),
                 tracer: None,
                 bootstrap: None,
                 dev: false,

@@ -32,7 +32,7 @@ enum Type {
     List,
 }
 
-const KEYS: [(&str, Type); 13] = [
+const KEYS: [(&str, Type); 15] = [
     ("entry", Type::Text),
     ("host", Type::Text),
     ("port", Type::Integer),
@@ -41,6 +41,8 @@ const KEYS: [(&str, Type); 13] = [
     ("listen", Type::Text),
     ("grace", Type::Number),
     ("events", Type::Text),
+    ("swap", Type::Text),
+    ("ready-timeout", Type::Number),
     ("watch", Type::List),
     ("watch-ignore", Type::List),
     ("no-gitignore", Type::Switch),

@@ -12,6 +12,7 @@ use snapbox::{assert_data_eq, str};
 use super::{Config, EventsTo, Layers, Listen, Port, Table, resolve};
 use crate::cli;
 use crate::error::Failure;
+use crate::event::Swap;
 
 /// All places that a setting can come from.
 #[must_use]
@@ -112,6 +113,8 @@ fn the_defaults() {
             listen: Listen::Auto,
             grace: Duration::from_secs(5),
             events: None,
+            swap: Swap::Auto,
+            ready_timeout: Duration::from_secs(30),
             watch: None,
             watch_ignore: Vec::new(),
             gitignore: true,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::Listen;
+use crate::event::Swap;
 
 /// A duration that the tool waits for stays below this; more is a mistake in the unit.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -53,6 +54,15 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     }
 }
 
+pub(super) fn swap(text: &str) -> Result<Swap, String> {
+    match text {
+        "auto" => Ok(Swap::Auto),
+        "overlap" => Ok(Swap::Overlap),
+        "stop-first" => Ok(Swap::StopFirst),
+        _ => Err("expected `auto`, `overlap` or `stop-first`".into()),
+    }
+}
+
 pub(super) fn tracer(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("it is empty".into()) } else { Ok(text.into()) }
 }
@@ -62,6 +72,14 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| reason)?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|_| reason)?;
     if duration > LONGEST { Err(reason.into()) } else { Ok(duration) }
+}
+
+/// A time that nothing could come of if it were 0.
+pub(super) fn positive_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a number of seconds above 0, up to 86400".into()),
+    }
 }
 
 pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -68,6 +68,11 @@ impl Groups {
         }
         group.wait().await;
         Err(launcher::error(error))
+    }
+
+    /// Has a folder removed when the tool is gone, however it ends.
+    pub fn remove_at_end(&self, folder: &Path) -> io::Result<()> {
+        lock(&self.watchdog).add_folder(folder)
     }
 
     /// Process id of the watchdog.

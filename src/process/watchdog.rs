@@ -1,13 +1,15 @@
 //! `__watchdog`: kills what the tool leaves behind, however it ends.
 //!
 //! Its stdin is a pipe that only the tool writes to: `+42` says that there is a process group 42,
-//! `-42` that it is gone. When the pipe ends, the tool is gone, and every group that is left is
-//! killed. A session of its own keeps it away from the terminal's signals and from those that are
+//! `-42` that it is gone; `/some/folder` is to be removed with all that is in it. When the pipe ends,
+//! the tool is gone, and every group that is left is killed. A session of its own keeps it away from the terminal's signals and from those that are
 //! sent to the tool's group. [`Watchdog`] is the tool's side.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, BufRead, PipeWriter, Read, Write};
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +30,7 @@ pub(super) fn run() -> ExitCode {
     let _ = rustix::process::setsid();
     // The tool waits for this: from here on it is safe from what is sent to the tool's group.
     let ready = io::stdout().write_all(b"\n").and_then(|()| io::stdout().flush());
-    let groups = read_groups(io::stdin().lock());
+    let Left { groups, folders } = read(io::stdin().lock());
     let groups: Vec<_> = groups.into_iter().filter_map(Pid::from_raw).collect();
     for group in &groups {
         // What is gone already needs no killing.
@@ -36,6 +38,10 @@ pub(super) fn run() -> ExitCode {
     }
     if !groups.is_empty() {
         kill_sessions(&groups);
+    }
+    for folder in &folders {
+        // A tool that ends in order has removed it.
+        let _ = std::fs::remove_dir_all(folder);
     }
     if ready.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -49,10 +55,22 @@ fn kill_sessions(leaders: &[Pid]) {
     }
 }
 
-/// The groups that are left when the input ends.
-fn read_groups(input: impl BufRead) -> BTreeSet<i32> {
-    let mut groups = BTreeSet::new();
-    for line in input.lines().map_while(Result::ok) {
+/// What is left to be done.
+#[derive(Default)]
+struct Left {
+    groups: BTreeSet<i32>,
+    folders: BTreeSet<PathBuf>,
+}
+
+/// What is left when the input ends.
+fn read(input: impl BufRead) -> Left {
+    let Left { mut groups, mut folders } = Left::default();
+    for line in input.split(b'\n').map_while(Result::ok) {
+        if line.starts_with(b"/") {
+            folders.insert(OsString::from_vec(line).into());
+            continue;
+        }
+        let line = String::from_utf8_lossy(&line);
         let Some((sign, number)) = line.split_at_checked(1) else { continue };
         // To `kill`, 0 is the own group and 1 everybody.
         let Some(group) = number.parse().ok().filter(|group| *group > 1) else { continue };
@@ -62,7 +80,7 @@ fn read_groups(input: impl BufRead) -> BTreeSet<i32> {
             _ => false,
         };
     }
-    groups
+    Left { groups, folders }
 }
 
 /// The tool's side: a running watchdog, and what it was told, to be told to the next one when it
@@ -71,6 +89,7 @@ fn read_groups(input: impl BufRead) -> BTreeSet<i32> {
 pub(super) struct Watchdog {
     tool: PathBuf,
     groups: BTreeSet<u32>,
+    folders: BTreeSet<PathBuf>,
     running: Option<Running>,
 }
 
@@ -83,7 +102,8 @@ struct Running {
 impl Watchdog {
     /// Starts one, and waits until it watches (about a millisecond).
     pub(super) fn start(tool: PathBuf) -> io::Result<Self> {
-        let mut watchdog = Self { tool, groups: BTreeSet::new(), running: None };
+        let mut watchdog =
+            Self { tool, groups: BTreeSet::new(), folders: BTreeSet::new(), running: None };
         watchdog.restart()?;
         Ok(watchdog)
     }
@@ -96,13 +116,19 @@ impl Watchdog {
     /// There is a new group. When this has returned, the group does not survive the tool.
     pub(super) fn add(&mut self, group: u32) -> io::Result<()> {
         self.groups.insert(group);
-        self.say(&format!("+{group}\n"))
+        self.say(format!("+{group}\n"))
     }
 
     /// The group is gone.
     pub(super) fn remove(&mut self, group: u32) -> io::Result<()> {
         self.groups.remove(&group);
-        self.say(&format!("-{group}\n"))
+        self.say(format!("-{group}\n"))
+    }
+
+    /// This folder is to be removed when the tool is gone.
+    pub(super) fn add_folder(&mut self, folder: &Path) -> io::Result<()> {
+        self.folders.insert(folder.to_owned());
+        self.say(line_of(folder))
     }
 
     /// Starts another one if it has died.
@@ -139,9 +165,9 @@ impl Watchdog {
         }
     }
 
-    fn say(&mut self, line: &str) -> io::Result<()> {
+    fn say(&mut self, line: impl AsRef<[u8]>) -> io::Result<()> {
         let said = match &mut self.running {
-            Some(running) => running.pipe.write_all(line.as_bytes()),
+            Some(running) => running.pipe.write_all(line.as_ref()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         };
         // The next one is told everything.
@@ -161,12 +187,19 @@ impl Watchdog {
         for group in &self.groups {
             writeln!(pipe, "+{group}")?;
         }
+        for folder in &self.folders {
+            pipe.write_all(&line_of(folder))?;
+        }
         if let Some(stdout) = &mut child.stdout {
             stdout.read_exact(&mut [0])?;
         }
         self.running = Some(Running { child, pipe });
         Ok(())
     }
+}
+
+fn line_of(folder: &Path) -> Vec<u8> {
+    [folder.as_os_str().as_bytes(), b"\n"].concat()
 }
 
 impl Drop for Watchdog {
@@ -180,12 +213,20 @@ mod tests {
     use super::*;
 
     fn left(input: &str) -> Vec<i32> {
-        read_groups(input.as_bytes()).into_iter().collect()
+        read(input.as_bytes()).groups.into_iter().collect()
     }
 
     #[test]
     fn what_was_added_and_not_removed_is_left() {
         assert_eq!(left("+10\n+11\n-10\n+12\n"), [11, 12]);
+    }
+
+    #[test]
+    fn folders_are_apart_from_groups() {
+        let left = read(b"+10\n/tmp/a b\n-10\n/tmp/\xff\n".as_slice());
+        assert_eq!(left.groups, BTreeSet::new());
+        assert_eq!(left.folders.len(), 2);
+        assert!(left.folders.contains(Path::new("/tmp/a b")));
     }
 
     #[test]

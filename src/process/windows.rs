@@ -49,6 +49,11 @@ impl Groups {
         Ok(Group { pid, child, stdout, stderr })
     }
 
+    /// Windows keeps no folder of ours.
+    pub fn remove_at_end(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Nothing needs to be stopped here.
     pub fn stop(&self) {}
 }

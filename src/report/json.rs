@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use super::lines::Lines;
 use super::signal;
 use crate::error::Failure;
-use crate::event::{Diagnostic, Endpoint, Exit, Generation, Handover, Level, Notice, Report};
+use crate::event::{
+    Diagnostic, Endpoint, Exit, Generation, Handover, Level, Notice, Report, WayOut,
+};
 
 /// Writes reports as JSON lines. Its drop waits a moment for a slow reader to read the last ones.
 #[derive(Debug)]
@@ -121,16 +123,45 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
             "server-starting",
             json!({ "generation": generation.0, "executable": path(executable) }),
         ),
-        Report::ServerSpawned { generation, pid, handover } => {
+        Report::ServerSpawned { generation, pid, handover, beside } => {
             let handover = match handover {
                 Handover::Direct => "direct",
                 Handover::Inherit => "inherit",
             };
             (
                 "server-spawned",
-                json!({ "generation": generation.0, "pid": pid, "listen": handover }),
+                json!({
+                    "generation": generation.0,
+                    "pid": pid,
+                    "listen": handover,
+                    "beside": beside.map(|generation| generation.0),
+                }),
             )
         }
+        Report::ServerReady { generation, after } => {
+            ("server-ready", json!({ "generation": generation.0, "after": milliseconds(*after) }))
+        }
+        Report::ServerStatus { generation, status, .. } => {
+            ("server-status", json!({ "generation": generation.0, "status": status }))
+        }
+        Report::ServerLeaving { generation } => {
+            ("server-leaving", json!({ "generation": generation.0 }))
+        }
+        Report::ServerSlowToStart { generation, after, serving } => {
+            ("server-slow-to-start", waiting_fields(*generation, *after, *serving))
+        }
+        Report::ServerNotReady { generation, after, serving, .. } => {
+            ("server-not-ready", waiting_fields(*generation, *after, *serving))
+        }
+        Report::ServerConflict { generation, serving, holds, way_out } => (
+            "server-conflict",
+            json!({
+                "generation": generation.0,
+                "serving": serving.0,
+                "holds": holds.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "retry": *way_out == WayOut::StartedAgain,
+            }),
+        ),
         Report::ServerListening { generation, endpoints, after } => (
             "server-listening",
             json!({
@@ -169,7 +200,7 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
             "server-killed",
             json!({ "generation": generation.0, "pid": pid, "grace": milliseconds(*grace) }),
         ),
-        Report::ServerExited { generation, exit, asked, waiting } => (
+        Report::ServerExited { generation, exit, asked, waiting, serving } => (
             "server-exited",
             json!({
                 "generation": generation.0,
@@ -177,6 +208,7 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
                 "signal": signal_number(*exit),
                 "asked": asked,
                 "waiting": waiting,
+                "serving": serving.map(|generation| generation.0),
             }),
         ),
         Report::ServerFailed { generation, message } => {
@@ -197,6 +229,14 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
             ("error", json!({ "message": message, "help": help }))
         }
         Report::Exit { code } => ("exit", json!({ "code": code })),
+    })
+}
+
+fn waiting_fields(generation: Generation, after: Duration, serving: Option<Generation>) -> Value {
+    json!({
+        "generation": generation.0,
+        "after": milliseconds(after),
+        "serving": serving.map(|generation| generation.0),
     })
 }
 

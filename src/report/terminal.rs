@@ -12,6 +12,8 @@ use crate::error::Failure;
 use crate::event::{Diagnostic, Endpoint, Exit, Handover, Level, Notice, Report, Signal};
 use crate::wording;
 
+mod servers;
+
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
@@ -108,6 +110,10 @@ impl Terminal {
         self.say(report);
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table, and the compiler sees that no report is left out"
+    )]
     fn say(&mut self, report: &Report) {
         match report {
             Report::Watching { roots, folders, files, polling } => {
@@ -149,10 +155,11 @@ impl Terminal {
                 let text = format!("`{}`", self.relative(executable).display());
                 self.status(Tone::Good, "Running", &text);
             }
-            Report::ServerSpawned { generation, pid, handover } => {
-                let how = match handover {
-                    Handover::Direct => "binds for itself",
-                    Handover::Inherit => "is offered our socket",
+            Report::ServerSpawned { generation, pid, handover, beside } => {
+                let how = match (handover, beside) {
+                    (Handover::Direct, _) => "binds for itself",
+                    (Handover::Inherit, None) => "is offered our socket",
+                    (Handover::Inherit, Some(_)) => "is offered our socket, beside the old one",
                 };
                 self.verbose("Started", &format!("generation {generation}, pid {pid}, {how}"));
             }
@@ -172,6 +179,25 @@ impl Terminal {
                 "Direct",
                 "the server does not take the socket that it was offered; it binds for itself",
             ),
+            Report::ServerReady { generation, after } => {
+                self.verbose("Ready", &format!("generation {generation} after {after:.2?}"));
+            }
+            Report::ServerStatus { status, starting, .. } => self.server_status(status, *starting),
+            Report::ServerLeaving { .. } => {
+                self.status(Tone::Note, "Leaving", "the server says that it is stopping by itself");
+            }
+            Report::ServerSlowToStart { serving, .. } => self.status(
+                Tone::Note,
+                "Waiting",
+                match serving {
+                    Some(_) => "for the new server to be ready; the old one answers meanwhile",
+                    None => "for the server to be ready",
+                },
+            ),
+            Report::ServerNotReady { after, serving, endpoints, .. } => {
+                self.not_ready(*after, serving.is_some(), endpoints);
+            }
+            Report::ServerConflict { holds, way_out, .. } => self.conflict(holds, *way_out),
             Report::ServerSlowToStop { pid, endpoints, kill_in, .. } => {
                 self.slow_to_stop(*pid, endpoints, *kill_in);
             }
@@ -179,7 +205,10 @@ impl Terminal {
                 &format!("the server{} did not stop within {} s and was killed", pid_of(*pid), grace.as_secs_f64()),
                 Some("--grace SECONDS gives it longer"),
             ),
-            Report::ServerExited { exit, asked, waiting, .. } => {
+            Report::ServerExited { exit, serving: Some(_), waiting, .. } => {
+                self.failed_to_start(*exit, *waiting);
+            }
+            Report::ServerExited { exit, asked, waiting, serving: None, .. } => {
                 self.exited(*exit, *asked, *waiting);
             }
             Report::ServerFailed { message, .. } => self.error(message, &[]),
@@ -250,32 +279,6 @@ impl Terminal {
             "the build; waiting for a change"
         };
         self.status(Tone::Bad, "Failed", rest);
-    }
-
-    fn slow_to_stop(&mut self, pid: Option<u32>, endpoints: &[Endpoint], kill_in: Duration) {
-        let ending = self.phase == Phase::Ending;
-        let who = if ending { "the server" } else { "the old server" };
-        let mut known: Vec<_> = pid.map(|pid| format!("pid {pid}")).into_iter().collect();
-        if !endpoints.is_empty() {
-            known.push(format!("on {}", list(endpoints)));
-        }
-        let known =
-            if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-        let sooner = if ending { ", on Ctrl-C at once" } else { "" };
-        let text =
-            format!("for {who} to stop{known}; killed in {:.0} s{sooner}", kill_in.as_secs_f64());
-        self.status(Tone::Note, "Waiting", &text);
-    }
-
-    fn exited(&mut self, exit: Exit, asked: bool, waiting: bool) {
-        if asked {
-            self.verbose("Stopped", &format!("the old server, {}", wording::exit(exit)));
-            return;
-        }
-        let rest = if waiting { "; waiting for a change" } else { "" };
-        let text = format!("the server ended by itself: {}{rest}", wording::exit(exit));
-        let tone = if exit == Exit::Code(0) { Tone::Note } else { Tone::Bad };
-        self.always(tone, "Exited", &text);
     }
 
     fn loop_ended(&mut self, paths: &[PathBuf]) {

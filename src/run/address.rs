@@ -99,6 +99,7 @@ pub(super) fn server_command(
             host: address.host.clone(),
             port: address.port,
             unix_socket: address.unix_socket.clone(),
+            grace: plan.config.grace,
             tracer: plan.config.tracer.clone(),
             bootstrap: plan.entry.function.clone(),
             dev,

@@ -121,6 +121,8 @@ fn only_at_start(old: &Plan, new: &Plan) -> Option<Notice> {
         // Which socket is offered follows from the dependencies, where nothing else is said.
         ("listen", old.listen != new.listen || (takes_socket && new.listen == Listen::Auto)),
         ("grace", old.grace != new.grace),
+        ("swap", old.swap != new.swap),
+        ("ready-timeout", old.ready_timeout != new.ready_timeout),
         ("events", old.events != new.events),
         ("debounce", old.debounce != new.debounce),
         ("poll", old.poll != new.poll),

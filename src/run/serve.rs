@@ -83,7 +83,7 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         None => (std::process::id(), Handover::Direct),
     };
     if cfg!(unix) {
-        reporter.report(&Report::ServerSpawned { generation: ONLY, pid, handover });
+        reporter.report(&Report::ServerSpawned { generation: ONLY, pid, handover, beside: None });
     }
     if let Some(listener) = &address.listener {
         let endpoints: Vec<Endpoint> = vec![listener.endpoint().clone()];

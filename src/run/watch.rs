@@ -15,14 +15,14 @@ use crate::build::{BuildHandle, Builder};
 use crate::config::{Config, Listen};
 use crate::error::Failure;
 use crate::event::{
-    Action, Artifact, BuildEvent, BuildOrder, Endpoint, Event, Generation, Handover, Report,
-    ServerEvent,
+    Action, Artifact, BuildEvent, BuildOrder, Endpoint, Event, Generation, Handover, Level, Notice,
+    Report, ServerEvent,
 };
 use crate::keys;
 use crate::plan::Plan;
 use crate::process::Groups;
 use crate::report::Reporter;
-use crate::server::{self, ServerCommand, ServerHandle};
+use crate::server::{self, Equipment, NotifyFolder, ServerCommand, ServerHandle};
 use crate::supervisor::{Settings, Socket, State};
 use crate::watch::{self, Options, Watch};
 
@@ -41,6 +41,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         keys::listen(sender.clone());
     }
 
+    let notify = notify_folder(&groups, &sender);
     let mut state = State::new(settings(&plan.config, &address));
     let mut effects = Effects {
         builder: Builder::new(groups.clone(), sender.clone()),
@@ -52,6 +53,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         sender,
         build: None,
         servers: HashMap::new(),
+        notify,
         ports: Vec::new(),
     };
     let mut actions = state.begin(Instant::now());
@@ -78,6 +80,29 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Where servers can say that they are ready. Without it they cannot, and none starts beside another.
+fn notify_folder(groups: &Groups, sender: &mpsc::UnboundedSender<Event>) -> Option<NotifyFolder> {
+    if !cfg!(unix) {
+        return None;
+    }
+    let folder = NotifyFolder::make(groups);
+    let error = match folder {
+        Ok(folder) => return Some(folder),
+        Err(error) => error,
+    };
+    let notice = Notice {
+        level: Level::Warning,
+        code: "no-readiness",
+        text: format!(
+            "servers cannot say when they are ready ({error}), so the old one is stopped first"
+        ),
+        help: Some("TMPDIR names a folder that can be written to".into()),
+    };
+    // The receiver is the loop's.
+    let _ = sender.send(Event::Notice(notice));
+    None
 }
 
 /// What has to stand before the first build, side by side.
@@ -133,6 +158,8 @@ fn settings(config: &Config, address: &Address) -> Settings {
         grace: config.grace,
         debounce: config.debounce,
         socket,
+        swap: config.swap,
+        ready_timeout: config.ready_timeout,
         named_port: (port.named && config.unix_socket.is_none()).then_some(address.port),
     }
 }
@@ -148,6 +175,7 @@ struct Effects<'a, 'b> {
     builder: Builder,
     build: Option<BuildHandle>,
     servers: HashMap<Generation, ServerHandle>,
+    notify: Option<NotifyFolder>,
     /// Where the last server listened that did.
     ports: Vec<u16>,
 }
@@ -158,8 +186,8 @@ impl Effects<'_, '_> {
         match action {
             Action::Build(order) => self.build(order),
             Action::CancelBuild(_) => self.build.iter().for_each(BuildHandle::cancel),
-            Action::Start { generation, artifact, handover } => {
-                self.start(generation, artifact, handover);
+            Action::Start { generation, artifact, handover, beside } => {
+                self.start(generation, artifact, handover, beside);
             }
             Action::Terminate(generation) => {
                 self.servers.get(&generation).into_iter().for_each(ServerHandle::terminate);
@@ -220,7 +248,13 @@ impl Effects<'_, '_> {
         self.build = Some(self.builder.spawn(generation, prepare, changed));
     }
 
-    fn start(&mut self, generation: Generation, artifact: Artifact, handover: Handover) {
+    fn start(
+        &mut self,
+        generation: Generation,
+        artifact: Artifact,
+        handover: Handover,
+        beside: Option<u32>,
+    ) {
         let listener = match handover {
             Handover::Direct => None,
             Handover::Inherit => self.address.listener.as_ref(),
@@ -229,8 +263,12 @@ impl Effects<'_, '_> {
             ports: self.ports.clone(),
             ..server_command(&self.project, &self.address, artifact, true)
         };
-        let server =
-            server::spawn(&self.groups, generation, &command, listener, self.sender.clone());
+        if let Some(listener) = listener.filter(|_| self.servers.is_empty()) {
+            listener.reset();
+        }
+        let equipment = Equipment { listener, notify: self.notify.as_ref(), beside };
+        let sender = self.sender.clone();
+        let server = server::spawn(&self.groups, generation, &command, &equipment, sender);
         self.servers.insert(generation, server);
     }
 }

@@ -4,7 +4,7 @@
 //! and less.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::Weak;
 use std::time::Duration;
 
 use listeners::{Protocol, SocketState};
@@ -34,6 +34,9 @@ const AGAIN: u32 = 10;
 /// it.
 const TAKES_WITHIN: Duration = Duration::from_millis(300);
 
+#[cfg(target_os = "linux")]
+pub(super) use platform::members;
+
 /// A listening socket of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
@@ -51,17 +54,28 @@ enum Look {
     Group,
 }
 
+/// The TCP addresses on which the processes of a group listen now, but for our own listener. Blocks
+/// for some milliseconds.
+pub(super) fn own(group: u32, ours: Option<&KnownAs>) -> Vec<Endpoint> {
+    let mut found = platform::listening(group, Look::Group, None);
+    found.retain(|found| ours.is_none_or(|ours| !is(found, ours)));
+    found.into_iter().map(|it| it.endpoint).collect()
+}
+
 /// Says where the processes of a group listen, first when they do and again when that changes.
-/// `offered`: our own listener, which is among them once the server shows that it makes use of it.
+/// `offered`: our own listener, which is among them once the server shows that it makes use of it, as
+/// long as the tool holds it. `shared`: another server has it as well.
 /// `unix_socket`: where the server was told to make a Unix socket. Of those, no other is looked for:
 /// processes have them for much else. Ends when nothing has changed for some time.
 pub(super) async fn watch(
     group: u32,
     unix_socket: Option<PathBuf>,
-    mut offered: Option<Arc<Listener>>,
+    offered: Option<Weak<Listener>>,
+    shared: bool,
     say: impl Fn(Vec<Endpoint>),
 ) {
-    let ours = offered.as_deref().map(Listener::known_as);
+    let held = || offered.as_ref().and_then(Weak::upgrade);
+    let ours = held().as_deref().map(Listener::known_as);
     let mut taken = None;
     let mut known = Vec::new();
     let mut pause = FIRST;
@@ -77,21 +91,18 @@ pub(super) async fn watch(
             .await
             .unwrap_or_default();
         found.retain(|found| ours.as_ref().is_none_or(|ours| !is(found, ours)));
-        if offered.as_ref().is_some_and(|listener| listener.taken(group)) {
-            taken = offered.take().map(|listener| listener.endpoint().clone());
+        if taken.is_none() {
+            let used = held().filter(|listener| listener.taken(group, shared));
+            taken = used.map(|listener| listener.endpoint().clone());
         }
         let own = found.into_iter().map(|it| it.endpoint);
         let mut endpoints: Vec<_> = taken.iter().cloned().chain(own).collect();
         endpoints.sort();
         endpoints.dedup();
-        if offered.is_some() && !endpoints.is_empty() {
+        if ours.is_some() && taken.is_none() && !endpoints.is_empty() && undecided < TAKES_WITHIN {
             // A port for metrics may come before ours is taken.
             undecided += pause;
-            if undecided < TAKES_WITHIN {
-                continue;
-            }
-            // Not held any longer than it may be wanted: the server may want the address.
-            offered = None;
+            continue;
         }
         if endpoints == known {
             again -= u32::from(!known.is_empty());

@@ -1,20 +1,27 @@
 //! The server's process: started with the environment that `cargo run` would give it and ours,
-//! watched for where it listens, stopped, awaited. It becomes [`ServerEvent`]s; what is to be done
+//! watched for where it listens, heard when it says that it is ready, stopped, awaited. It becomes [`ServerEvent`]s; what is to be done
 //! comes from the effects.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
+use tokio::time::Duration;
 
 use crate::build::stamp;
 use crate::event::{Artifact, Event, Exit, Generation, Level, Notice, ServerEvent};
 use crate::process::{Group, Groups, Program, Stream};
 
+use exclusive::Rivals;
+use notify::{Notify, Word};
+use socket::KnownAs;
+
 mod cargo_run;
+mod exclusive;
 pub mod listening;
+mod notify;
 mod serve;
 pub mod socket;
 #[cfg(unix)]
@@ -25,6 +32,7 @@ mod windows;
 mod writes;
 
 pub use cargo_run::{CargoQuery, CargoRun};
+pub use notify::Folder as NotifyFolder;
 pub use serve::serve;
 pub use socket::Listener;
 
@@ -59,6 +67,8 @@ pub struct Told {
     pub port: u16,
     /// `STARIO_UNIX_SOCKET`.
     pub unix_socket: Option<PathBuf>,
+    /// `STARIO_GRACE`: how long it may take to stop.
+    pub grace: Duration,
     /// `STARIO_TRACER`.
     pub tracer: Option<String>,
     /// `STARIO_BOOTSTRAP`.
@@ -68,20 +78,31 @@ pub struct Told {
 }
 
 impl ServerCommand {
-    /// The program to start, with a copy of the listener where one is handed over.
-    fn program(&self, listener: Option<&Listener>) -> std::io::Result<Program> {
+    /// The program to start, with a copy of the listener where one is handed over, and the socket on
+    /// which it can say that it is ready.
+    fn program(
+        &self,
+        listener: Option<&Listener>,
+        notify: Option<&Notify>,
+    ) -> std::io::Result<Program> {
         let (executable, arguments) =
             self.cargo_run.line(system::runnable(&self.artifact)?, &self.arguments);
         let mut environment = self.cargo_run.environment(&self.artifact);
         let told = &self.told;
         if told.dev {
             // Whoever started the tool as a service waits for the tool, not for one of its servers.
-            environment.remove("NOTIFY_SOCKET");
+            for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+                environment.remove(name);
+            }
+        }
+        if let Some(notify) = notify {
+            environment.set("NOTIFY_SOCKET", notify.path());
         }
         environment.set("HOST", &told.host);
         environment.set("STARIO_HOST", &told.host);
         environment.set("PORT", told.port.to_string());
         environment.set("STARIO_PORT", told.port.to_string());
+        environment.set("STARIO_GRACE", told.grace.as_secs_f64().to_string());
         for (name, value) in [
             ("STARIO_UNIX_SOCKET", told.unix_socket.clone().map(OsString::from)),
             ("STARIO_TRACER", told.tracer.clone().map(OsString::from)),
@@ -106,29 +127,48 @@ impl ServerCommand {
     }
 }
 
-/// Starts a server. `listener`: hand it over. Must be called from the tool's main thread, within
-/// tokio's `current_thread` runtime: see [`Groups::spawn`].
+/// What a server gets from the tool, beside its environment.
+#[derive(Debug)]
+pub struct Equipment<'a> {
+    /// Our listener, to be handed over.
+    pub listener: Option<&'a Arc<Listener>>,
+    /// Where the socket lies on which it says that it is ready.
+    pub notify: Option<&'a NotifyFolder>,
+    /// The process of the server that goes on serving until this one is ready.
+    pub beside: Option<u32>,
+}
+
+/// Starts a server. Must be called from the tool's main thread, within tokio's `current_thread`
+/// runtime: see [`Groups::spawn`].
 pub fn spawn(
     groups: &Groups,
     generation: Generation,
     command: &ServerCommand,
-    listener: Option<&Arc<Listener>>,
+    equipment: &Equipment<'_>,
     events: mpsc::UnboundedSender<Event>,
 ) -> ServerHandle {
     let (orders, received) = mpsc::unbounded_channel();
+    let &Equipment { listener, beside, .. } = equipment;
+    // Without it the server cannot say that it is ready, and is asked nothing.
+    let notify = equipment.notify.and_then(|folder| Notify::open(folder, generation).ok());
+    // Here, so that the caller may close the listener as soon as this has returned.
+    let program = command.program(listener.map(AsRef::as_ref), notify.as_ref());
     let server = Server {
         executable: command.artifact.executable.clone(),
         artifact: command.artifact.clone(),
         groups: groups.clone(),
-        offered: listener.cloned(),
+        offered: listener.map(Arc::downgrade),
+        ours: listener.map(|listener| listener.known_as()),
+        notify,
+        beside,
+        ready: false,
+        errno: None,
         #[cfg(target_os = "linux")]
         current_dir: command.current_dir.clone(),
         wants: command.ports.iter().copied().chain([command.told.port]).collect(),
         unix_socket: command.told.unix_socket.clone(),
         say: Say { generation, events },
     };
-    // Here, so that the caller may close the listener as soon as this has returned.
-    let program = command.program(listener.map(AsRef::as_ref));
     tokio::spawn(server.run(program, received));
     ServerHandle { orders }
 }
@@ -174,11 +214,27 @@ impl Say {
     }
 }
 
+/// The server's next message, where it has a socket for that.
+async fn heard(notify: Option<&Notify>) -> Vec<Word> {
+    match notify {
+        Some(notify) => notify.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Server {
     executable: PathBuf,
     artifact: Artifact,
     groups: Groups,
-    offered: Option<Arc<Listener>>,
+    offered: Option<Weak<Listener>>,
+    ours: Option<KnownAs>,
+    notify: Option<Notify>,
+    /// The process of the server that goes on serving until this one is ready.
+    beside: Option<u32>,
+    /// It has said so.
+    ready: bool,
+    /// Why it fails, if it has said that.
+    errno: Option<i32>,
     #[cfg(target_os = "linux")]
     current_dir: PathBuf,
     wants: Vec<u16>,
@@ -195,6 +251,11 @@ impl Server {
         if !self.is_as_built() {
             return self.say.say(ServerEvent::Superseded);
         }
+        // Before it starts, so that nothing that it does goes unseen.
+        let mut rivals = match self.beside {
+            Some(old) => Some(Rivals::of(old, self.ours.clone()).await),
+            None => None,
+        };
         let started = match program {
             Ok(program) => self.groups.spawn(program).await,
             Err(error) => Err(error),
@@ -214,7 +275,16 @@ impl Server {
         }
         self.say.say(ServerEvent::Spawned { pid: group.pid() });
         let direct = self.offered.is_none();
-        let (exit, served) = self.attend(group, orders).await;
+        let (exit, served) = self.attend(group, orders, rivals.as_ref()).await;
+        if let Some(rivals) = &mut rivals
+            && !self.ready
+            && exit != Exit::Code(0)
+        {
+            let wanted = rivals.wanted(self.errno).await;
+            if !wanted.is_empty() {
+                self.say.say(ServerEvent::Conflict(wanted));
+            }
+        }
         self.say.say(ServerEvent::Exited(exit));
         if direct && !served && matches!(exit, Exit::Code(code) if code != 0) {
             self.name_holder().await;
@@ -247,20 +317,30 @@ impl Server {
         &mut self,
         mut group: Group,
         mut orders: mpsc::UnboundedReceiver<Order>,
+        rivals: Option<&Rivals>,
     ) -> (Exit, bool) {
+        let (pid, say) = (group.pid(), self.say.clone());
+        let notify = self.notify.take();
         let served = AtomicBool::new(false);
         let looking = listening::watch(
-            group.pid(),
+            pid,
             self.unix_socket.take(),
             self.offered.take(),
+            self.beside.is_some(),
             |endpoints| {
                 served.store(true, Ordering::Relaxed);
-                self.say.say(ServerEvent::Listening(endpoints));
+                say.say(ServerEvent::Listening(endpoints));
             },
         );
+        let blocked = async {
+            match rivals {
+                Some(rivals) => rivals.blocked(pid).await,
+                None => std::future::pending().await,
+            }
+        };
         {
-            let mut looking = std::pin::pin!(looking);
-            let mut looked = false;
+            let (mut looking, mut blocked) = (std::pin::pin!(looking), std::pin::pin!(blocked));
+            let (mut looked, mut waits) = (false, false);
             loop {
                 tokio::select! {
                     _ = group.leader() => break,
@@ -271,7 +351,7 @@ impl Server {
                         };
                         served.store(true, Ordering::Relaxed);
                         #[cfg(target_os = "linux")]
-                        if writes::wrote_nothing(group.pid(), &self.current_dir) {
+                        if writes::wrote_nothing(pid, &self.current_dir) {
                             self.say.say(ServerEvent::WroteNothing);
                         }
                         match order {
@@ -279,11 +359,40 @@ impl Server {
                             Order::Kill => group.kill(),
                         }
                     }
+                    words = heard(notify.as_ref()) => self.take(words, pid),
                     () = &mut looking, if !looked => looked = true,
+                    held = &mut blocked, if !waits && !self.ready => {
+                        waits = true;
+                        self.say.say(ServerEvent::Blocked(held));
+                    }
                 }
             }
         }
-        (group.wait().await, served.load(Ordering::Relaxed))
+        let exit = group.wait().await;
+        // Its last words may have come with its end.
+        let rest = notify.iter().flat_map(Notify::rest).collect();
+        self.take(rest, pid);
+        (exit, served.load(Ordering::Relaxed))
+    }
+
+    /// Passes on what the server has said.
+    fn take(&mut self, words: Vec<Word>, pid: u32) {
+        for word in words {
+            match word {
+                Word::Ready => {
+                    self.say.say(ServerEvent::Ready);
+                    if !std::mem::replace(&mut self.ready, true) {
+                        let (say, ours) = (self.say.clone(), self.ours.clone());
+                        tokio::spawn(async move {
+                            say.say(ServerEvent::Holds(exclusive::held_by(pid, ours).await));
+                        });
+                    }
+                }
+                Word::Stopping => self.say.say(ServerEvent::Stopping),
+                Word::Status(status) => self.say.say(ServerEvent::Status(status)),
+                Word::Errno(number) => self.errno = Some(number),
+            }
+        }
     }
 
     /// Whether the executable is still the one that was built: the next build may have replaced it.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::event::{Action, Artifact, Endpoint, Generation, Handover, Identity, Report};
+use crate::event::{Action, Artifact, Endpoint, Generation, Handover, Held, Identity, Report};
 
 /// A server whose process lives, or is being started.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,12 +11,28 @@ pub(super) struct Server {
     pub(super) generation: Generation,
     pub(super) artifact: Artifact,
     pub(super) handover: Handover,
+    /// The generation beside which it was started.
+    pub(super) beside: Option<Generation>,
     pub(super) started: Instant,
     pub(super) pid: Option<u32>,
     /// Where it is known to listen.
     pub(super) endpoints: Vec<Endpoint>,
-    /// It was said that it listens nowhere.
+    /// Since when it listens, but not where it was handed our socket.
+    pub(super) elsewhere_since: Option<Instant>,
+    /// Where it was said to listen.
+    pub(super) said: Vec<Endpoint>,
+    /// It was said that it listens nowhere, or assumed that it takes our socket.
     pub(super) silent: bool,
+    /// It has said that it is ready.
+    pub(super) ready: bool,
+    /// When it is said that it is slow to be ready; `None` when that was said.
+    pub(super) slow_at: Option<Instant>,
+    /// It has said that it is going to end.
+    pub(super) leaves: bool,
+    /// What only one process can have, and it has.
+    pub(super) holds: Vec<Held>,
+    /// What it wanted and could not have.
+    pub(super) wanted: Vec<Held>,
     pub(super) phase: Phase,
 }
 
@@ -41,12 +57,27 @@ pub(super) enum Phase {
 pub(super) struct Candidate {
     pub(super) generation: Generation,
     pub(super) artifact: Artifact,
+    /// It is not started beside others, whatever these do.
+    pub(super) alone: bool,
 }
 
-/// All servers of the tool. At most one serves; any number may still be stopping.
+/// What a server that has ended was to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The one that serves.
+    Current,
+    /// The one that was to take over.
+    Starting,
+    /// One that was asked to stop.
+    Leaving,
+}
+
+/// All servers of the tool. At most one serves and one is on its way to take over from it; any number
+/// may still be stopping.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Fleet {
     pub(super) current: Option<Server>,
+    pub(super) starting: Option<Server>,
     pub(super) leaving: Vec<Server>,
     pub(super) next: Option<Candidate>,
 }
@@ -59,35 +90,78 @@ pub(super) const SILENT: Duration = Duration::from_secs(5);
 impl Fleet {
     /// Nothing lives, nothing is to come.
     pub(super) fn is_empty(&self) -> bool {
-        self.current.is_none() && self.leaving.is_empty() && self.next.is_none()
+        self.current.is_none()
+            && self.starting.is_none()
+            && self.leaving.is_empty()
+            && self.next.is_none()
     }
 
-    /// What the server that lives, or the one that takes over next, was made from.
+    /// What the server that takes over next, or the one that lives, was made from.
     pub(super) fn identity(&self) -> Option<(Generation, Identity)> {
-        match (&self.next, &self.current) {
-            (Some(next), _) => Some((next.generation, next.artifact.identity)),
-            (None, Some(server)) => Some((server.generation, server.artifact.identity)),
-            (None, None) => None,
+        if let Some(next) = &self.next {
+            return Some((next.generation, next.artifact.identity));
         }
+        let server = self.starting.as_ref().or(self.current.as_ref())?;
+        Some((server.generation, server.artifact.identity))
     }
 
     /// The server of this generation, whatever it is doing.
     pub(super) fn find(&mut self, generation: Generation) -> Option<&mut Server> {
-        self.current.iter_mut().chain(&mut self.leaving).find(|s| s.generation == generation)
+        self.current
+            .iter_mut()
+            .chain(&mut self.starting)
+            .chain(&mut self.leaving)
+            .find(|s| s.generation == generation)
     }
 
-    /// Takes a server that has ended out. `true`: it was asked to stop.
-    pub(super) fn remove(&mut self, generation: Generation) -> Option<(Server, bool)> {
+    /// Whether this generation is on its way to take over.
+    pub(super) fn is_starting(&self, generation: Generation) -> bool {
+        self.starting.as_ref().is_some_and(|server| server.generation == generation)
+    }
+
+    /// The generation that serves.
+    pub(super) fn serving(&self) -> Option<Generation> {
+        self.current.as_ref().map(|server| server.generation)
+    }
+
+    /// The one that was to take over serves from now on. Another one must not serve any more.
+    pub(super) fn promote(&mut self) {
+        debug_assert!(self.current.is_none(), "two servers serve");
+        self.current = self.starting.take();
+    }
+
+    /// Takes a server that has ended out.
+    pub(super) fn remove(&mut self, generation: Generation) -> Option<(Server, Role)> {
         if let Some(server) = self.current.take_if(|s| s.generation == generation) {
-            return Some((server, false));
+            return Some((server, Role::Current));
+        }
+        if let Some(server) = self.starting.take_if(|s| s.generation == generation) {
+            return Some((server, Role::Starting));
         }
         let index = self.leaving.iter().position(|s| s.generation == generation)?;
-        Some((self.leaving.remove(index), true))
+        Some((self.leaving.remove(index), Role::Leaving))
     }
 
-    /// Asks the current server to stop.
+    /// Asks the server that serves to stop.
     pub(super) fn retire(&mut self, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
-        let Some(mut server) = self.current.take() else { return };
+        let server = self.current.take();
+        self.dismiss(server, grace, now, actions);
+    }
+
+    /// Asks the server that was to take over to stop.
+    pub(super) fn give_up(&mut self, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
+        let server = self.starting.take();
+        self.dismiss(server, grace, now, actions);
+    }
+
+    fn dismiss(
+        &mut self,
+        server: Option<Server>,
+        grace: Duration,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(mut server) = server else { return };
         server.phase = Phase::Stopping {
             kill_at: now + grace,
             // With a short grace the end is near enough to wait for it in silence.
@@ -97,13 +171,16 @@ impl Fleet {
             generation: server.generation,
             pid: server.pid,
         }));
-        actions.push(Action::Terminate(server.generation));
+        if !server.leaves {
+            // Many take a second signal for «at once».
+            actions.push(Action::Terminate(server.generation));
+        }
         self.leaving.push(server);
     }
 
     /// Makes every server stop at once.
     pub(super) fn kill_all(&mut self, actions: &mut Vec<Action>) {
-        self.leaving.extend(self.current.take());
+        self.leaving.extend(self.current.take().into_iter().chain(self.starting.take()));
         for server in &mut self.leaving {
             server.phase = Phase::Killed;
             actions.push(Action::Kill(server.generation));

@@ -7,16 +7,17 @@
 
 mod fleet;
 mod loops;
+mod serving;
 mod work;
 
 use std::time::{Duration, Instant};
 
-use self::fleet::{Candidate, Fleet, Phase, SILENT, Server};
+use self::fleet::Fleet;
 use self::loops::{Advice, LoopGuard, Writer};
 use self::work::Work;
 use crate::event::{
-    Action, Artifact, BuildEvent, BuildOrder, BuildOutcome, Change, ChangeKind, Content, Endpoint,
-    Event, Exit, Generation, Handover, Key, Report, ServerEvent, Signal,
+    Action, BuildEvent, BuildOrder, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event,
+    Exit, Generation, Held, Identity, Key, Report, Signal, Swap,
 };
 
 /// Builds that may be cancelled in a row. The next one is left to finish, so that somebody who
@@ -24,12 +25,6 @@ use crate::event::{
 pub const CANCELLATIONS: u32 = 3;
 /// A file that is written this soon after the server's start may have been written by it.
 const START_WINDOW: Duration = Duration::from_secs(2);
-/// A server that was offered our socket and fails this soon may have failed because of it.
-const EARLY: Duration = Duration::from_secs(60);
-/// A server that was offered our socket and shows nothing else for this long is said to serve with
-/// it.
-const ASSUME_TAKEN: Duration = Duration::from_secs(1);
-
 /// What the supervisor has to know of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -38,8 +33,12 @@ pub struct Settings {
     /// The quiet time after which changes are reported: a write that is reported this long after a
     /// build may have happened during it.
     pub debounce: Duration,
-    /// How servers get their socket at first.
+    /// How servers get their socket at first. Where it says that they take ours, that stands.
     pub socket: Socket,
+    /// How the new server takes over from the old one.
+    pub swap: Swap,
+    /// How long a server may take to say that it is ready while the old one serves.
+    pub ready_timeout: Duration,
     /// The port, when the user named one.
     pub named_port: Option<u16>,
 }
@@ -92,6 +91,14 @@ pub struct State {
     wanted: bool,
     cancelled: u32,
     fleet: Fleet,
+    /// That servers take our socket was said, not found out.
+    insists: bool,
+    /// Servers that take our socket have said when they were ready.
+    speaks: bool,
+    /// What a server could not have, and ended or waited for, while the one before it lived.
+    conflict: Vec<Held>,
+    /// The executable that ended, or was not ready in time, beside the server that goes on.
+    refused: Option<Identity>,
     loops: LoopGuard,
     marks: Marks,
     /// Where the server listens in place of the port that the user named, as it was said last.
@@ -104,7 +111,11 @@ impl State {
     /// Nothing is made and nothing lives. The first build comes with [`State::begin`].
     pub fn new(settings: Settings) -> Self {
         Self {
+            insists: matches!(settings.socket, Socket::Inherited(_)),
             settings,
+            speaks: false,
+            conflict: Vec::new(),
+            refused: None,
             last: Generation::default(),
             make: Make::Idle,
             pending: Work::default(),
@@ -131,8 +142,7 @@ impl State {
             Make::Held { until } => Some(until),
             _ => None,
         };
-        let listening = self.fleet.current.as_ref().and_then(|server| self.silence(server));
-        [held, listening, self.fleet.deadline()].into_iter().flatten().min()
+        [held, self.serving_deadline(), self.fleet.deadline()].into_iter().flatten().min()
     }
 
     /// Takes one event and says what is to be done, in this order.
@@ -438,7 +448,7 @@ impl State {
         help: Vec<String>,
         actions: &mut Vec<Action>,
     ) {
-        let serving = self.fleet.current.as_ref().map(|server| server.generation);
+        let serving = self.fleet.serving();
         actions.push(Action::Report(Report::BuildFailed {
             generation,
             elapsed,
@@ -447,206 +457,6 @@ impl State {
             help,
             serving,
         }));
-    }
-
-    // ---- serving ----
-
-    /// A build succeeded: its executable takes over, unless it is what already lives.
-    fn adopt(
-        &mut self,
-        generation: Generation,
-        artifact: Artifact,
-        work: &Work,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        if let Some((serving, identity)) = self.fleet.identity()
-            && identity == artifact.identity
-            && !work.asset
-            && !work.restart
-        {
-            actions.push(Action::Report(Report::Unchanged { generation, serving }));
-            return;
-        }
-        // With no server before there is nothing to compare with.
-        self.marks.renewed =
-            self.fleet.identity().is_some_and(|(_, identity)| identity != artifact.identity);
-        self.fleet.next = Some(Candidate { generation, artifact });
-        self.fleet.retire(self.settings.grace, now, actions);
-        self.start_next(now, actions);
-    }
-
-    /// Starts the server that waits, once nothing is in its way.
-    fn start_next(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.fleet.current.is_some() || !self.fleet.leaving.is_empty() {
-            return;
-        }
-        let Some(Candidate { generation, artifact }) = self.fleet.next.take() else { return };
-        let handover = match self.settings.socket {
-            Socket::Direct => Handover::Direct,
-            Socket::Offered(_) | Socket::Inherited(_) => Handover::Inherit,
-        };
-        self.marks.served = Some(now);
-        self.fleet.current = Some(Server {
-            generation,
-            artifact: artifact.clone(),
-            handover,
-            started: now,
-            pid: None,
-            endpoints: Vec::new(),
-            silent: false,
-            phase: Phase::Serving,
-        });
-        let executable = artifact.executable.clone();
-        actions.push(Action::Report(Report::ServerStarting { generation, executable }));
-        actions.push(Action::Start { generation, artifact, handover });
-    }
-
-    fn served(
-        &mut self,
-        generation: Generation,
-        event: ServerEvent,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        match event {
-            ServerEvent::Spawned { pid } => self.spawned(generation, pid, now, actions),
-            ServerEvent::Listening(endpoints) => {
-                self.listening(generation, endpoints, now, actions);
-            }
-            ServerEvent::SpawnFailed { message } => {
-                if self.fleet.remove(generation).is_some() {
-                    actions.push(Action::Report(Report::ServerFailed { generation, message }));
-                    self.start_next(now, actions);
-                }
-            }
-            ServerEvent::Superseded => {
-                // A later build has been at work on the file. If it was a good one the server comes
-                // from there; if not, it is built again.
-                if self.fleet.remove(generation).is_some() && self.ending.is_none() {
-                    self.start_next(now, actions);
-                    if self.make == Make::Idle && self.fleet.is_empty() {
-                        self.build(now, actions);
-                    }
-                }
-            }
-            ServerEvent::WroteNothing => self.loops.not_the_server(),
-            ServerEvent::Exited(exit) => self.exited(generation, exit, now, actions),
-        }
-    }
-
-    fn spawned(
-        &mut self,
-        generation: Generation,
-        pid: u32,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(server) = self.fleet.find(generation) else { return };
-        server.pid = Some(pid);
-        let handover = server.handover;
-        actions.push(Action::Report(Report::ServerSpawned { generation, pid, handover }));
-        if let Socket::Inherited(endpoint) = self.settings.socket.clone() {
-            self.listening(generation, vec![endpoint], now, actions);
-        }
-    }
-
-    /// A server shows where it listens.
-    fn listening(
-        &mut self,
-        generation: Generation,
-        endpoints: Vec<Endpoint>,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let named_port = self.settings.named_port;
-        let Some(server) = self.fleet.find(generation) else { return };
-        if server.endpoints == endpoints || server.phase != Phase::Serving {
-            return;
-        }
-        let first = server.endpoints.is_empty();
-        server.endpoints.clone_from(&endpoints);
-        let after = now.saturating_duration_since(server.started);
-        if let Socket::Offered(ours) = self.settings.socket.clone()
-            && server.handover == Handover::Inherit
-        {
-            if endpoints.contains(&ours) {
-                self.settings.socket = Socket::Inherited(ours);
-            } else {
-                self.settings.socket = Socket::Direct;
-                actions.push(Action::GiveUpListener);
-                actions.push(Action::Report(Report::ListenerGivenUp { generation }));
-            }
-        }
-        actions.push(Action::Report(Report::ServerListening {
-            generation,
-            endpoints: endpoints.clone(),
-            after,
-        }));
-        if let Some(expected) = named_port
-            && expected != 0
-            && first
-        {
-            if endpoints.iter().any(|endpoint| endpoint.port() == Some(expected)) {
-                self.elsewhere.clear();
-            } else if self.elsewhere != endpoints {
-                // Who has read it once need not read it after every save.
-                self.elsewhere.clone_from(&endpoints);
-                actions.push(Action::Report(Report::ServerElsewhere {
-                    generation,
-                    expected,
-                    endpoints,
-                }));
-            }
-        }
-    }
-
-    fn exited(
-        &mut self,
-        generation: Generation,
-        exit: Exit,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some((server, asked)) = self.fleet.remove(generation) else { return };
-        let waiting = !asked && self.ending.is_none() && self.make == Make::Idle;
-        let retry = !asked && self.ending.is_none() && self.may_dislike_socket(&server, exit, now);
-        actions.push(Action::Report(Report::ServerExited {
-            generation,
-            exit,
-            asked,
-            waiting: waiting && !retry,
-        }));
-        if retry {
-            self.settings.socket = Socket::Direct;
-            actions.push(Action::GiveUpListener);
-            actions.push(Action::Report(Report::ListenerGivenUp { generation }));
-            self.fleet.next = Some(Candidate { generation, artifact: server.artifact });
-        }
-        if self.ending.is_none() {
-            self.start_next(now, actions);
-        }
-    }
-
-    /// Whether a server may have ended because our listener holds the address that it wants: it was
-    /// offered a socket, showed no sign of taking it, and failed before long.
-    fn may_dislike_socket(&self, server: &Server, exit: Exit, now: Instant) -> bool {
-        matches!(self.settings.socket, Socket::Offered(_))
-            && server.handover == Handover::Inherit
-            && matches!(exit, Exit::Code(code) if code != 0)
-            && now.saturating_duration_since(server.started) < EARLY
-    }
-
-    /// When something is to be said or assumed of a server that shows no address.
-    fn silence(&self, server: &Server) -> Option<Instant> {
-        if !server.endpoints.is_empty() || server.silent {
-            return None;
-        }
-        match self.settings.socket {
-            Socket::Direct => Some(server.started + SILENT),
-            Socket::Offered(_) => Some(server.started + ASSUME_TAKEN),
-            Socket::Inherited(_) => None,
-        }
     }
 
     // ---- time and the end ----
@@ -659,23 +469,7 @@ impl State {
             self.make = Make::Idle;
             self.build(now, actions);
         }
-        let Some(server) = &self.fleet.current else { return };
-        if self.silence(server).is_none_or(|at| now < at) {
-            return;
-        }
-        let generation = server.generation;
-        let after = now.saturating_duration_since(server.started);
-        let report = match self.settings.socket.clone() {
-            // Said, not concluded: it may still be on its way to bind for itself.
-            Socket::Offered(ours) => {
-                Report::ServerListening { generation, endpoints: vec![ours], after }
-            }
-            Socket::Direct | Socket::Inherited(_) => Report::ServerSilent { generation, after },
-        };
-        if let Some(server) = &mut self.fleet.current {
-            server.silent = true;
-            actions.push(Action::Report(report));
-        }
+        self.serving_due(now, actions);
     }
 
     /// Stops everything; asked a second time, at once.
@@ -693,6 +487,7 @@ impl State {
         }
         self.cancel(actions);
         self.fleet.retire(self.settings.grace, now, actions);
+        self.fleet.give_up(self.settings.grace, now, actions);
     }
 
     fn end_if_done(&self, actions: &mut Vec<Action>) {

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod load;
+
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;

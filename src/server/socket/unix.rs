@@ -133,13 +133,22 @@ impl Listener {
     /// Whether a server that was handed this listener makes use of it. `false` says only that
     /// nothing shows so far.
     ///
-    /// An event loop sets `O_NONBLOCK`, which belongs to the open file that all share. On Linux the
-    /// process shows more: the descriptor is closed on exec now, an epoll has it, or a thread waits
-    /// in `accept`.
-    pub fn taken(&self, pid: u32) -> bool {
+    /// An event loop sets `O_NONBLOCK`, which belongs to the open file that all share; where it is
+    /// `shared`, it may have been another server. On Linux the process shows more: the descriptor is
+    /// closed on exec now, an epoll has it, a thread waits in `accept`, or there is a copy of it.
+    pub fn taken(&self, pid: u32, shared: bool) -> bool {
         let nonblocking =
-            rustix::fs::fcntl_getfl(self).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK));
-        nonblocking || shows_use(pid, self.known_as().inode)
+            || rustix::fs::fcntl_getfl(self).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK));
+        (!shared && nonblocking()) || shows_use(pid, self.known_as().inode)
+    }
+
+    /// As the first server found it: who has set `O_NONBLOCK` has set it for those to come. Only
+    /// where no server has the listener.
+    pub fn reset(&self) {
+        if let Ok(flags) = rustix::fs::fcntl_getfl(self) {
+            // A server that minds sets what it needs.
+            let _ = rustix::fs::fcntl_setfl(self, flags - OFlags::NONBLOCK);
+        }
     }
 }
 
@@ -184,7 +193,14 @@ fn shows_use(pid: u32, inode: u64) -> bool {
                 && waits_in.contains(&read(thread.path().join("wchan")).as_str())
         })
     };
-    is_ours && (closed_on_exec || in_epoll() || accepts())
+    let copied = || {
+        list("fd").any(|entry| {
+            entry.file_name() != PASSED_AS.to_string().as_str()
+                && std::fs::metadata(entry.path())
+                    .is_ok_and(|it| it.file_type().is_socket() && it.ino() == inode)
+        })
+    };
+    copied() || (is_ours && (closed_on_exec || in_epoll() || accepts()))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -41,7 +41,12 @@ impl Listener {
     }
 
     /// Whether a server that was handed this listener makes use of it.
-    pub fn taken(&self, _pid: u32) -> bool {
+    pub fn taken(&self, _pid: u32, _shared: bool) -> bool {
+        match self.0 {}
+    }
+
+    /// As the first server found it.
+    pub fn reset(&self) {
         match self.0 {}
     }
 }
