@@ -41,6 +41,18 @@
 //! server while the stream was opened at the new one. A tab that was never away gets nothing, and a
 //! server that is being stopped sends nothing to anybody.
 //!
+//! # Streams of your own
+//!
+//! A stream of yours comes back to the new server as well, perhaps sooner than the page does. What it
+//! has patched by then, the page may cover with what was true when it was rendered. [`mark`] behind the
+//! stream's URL makes the stream begin anew once the page is there:
+//!
+//! ```
+//! # use stario::dev;
+//! format!("<main data-init=\"@get('/updates{}', {{retry: 'always'}})\">", dev::mark())
+//! # ;
+//! ```
+//!
 //! # Use it mindfully
 //!
 //! - **Scope.** This makes developing pleasant. It is not a feature of your product, unless you own
@@ -125,6 +137,17 @@ fn attribute_of(expression: &str) -> String {
     format!(" data-init=\"{}\"", expression.replace('&', "&amp;"))
 }
 
+/// To be put behind the URL of a stream of your own: a fragment, which no server gets to see, with
+/// the [`generation`] in it. Empty without `STARIO_DEV=1`.
+///
+/// Datastar opens a stream anew when the attribute that opens it has changed, and ends the one that
+/// it opened before. A stream that begins with how things are now is then right about them, whatever
+/// came first after a swap.
+pub fn mark() -> &'static str {
+    static MARK: OnceLock<String> = OnceLock::new();
+    MARK.get_or_init(|| if enabled() { format!("#{}", generation()) } else { String::new() })
+}
+
 /// What the attribute `data-init` has to say for [`resync`], not escaped:
 /// `@get('/dev?generation=…', {…})`. `None` without `STARIO_DEV=1`.
 pub fn expression(path: &str) -> Option<String> {
@@ -149,7 +172,7 @@ fn expression_for(path: &str, generation: &str) -> String {
     }
     let separator = if url.contains('?') { '&' } else { '?' };
     format!(
-        "@get('{url}{separator}generation={generation}', {{retry: 'always', retryInterval: 100, \
+        "@get('{url}{separator}generation={generation}', {{retry: 'always', retryInterval: 50, \
          retryMaxWait: 1000, retryMaxCount: Infinity, requestCancellation: 'cleanup', payload: {{}}}})"
     )
 }

@@ -222,11 +222,12 @@ fn the_attribute_says_all_that_the_client_needs() {
     assert_data_eq!(
         attribute_of(&expression),
         str![[
-            r#" data-init="@get('/dev?generation=0000000000002000-7', {retry: 'always', retryInterval: 100, retryMaxWait: 1000, retryMaxCount: Infinity, requestCancellation: 'cleanup', payload: {}})""#
+            r#" data-init="@get('/dev?generation=0000000000002000-7', {retry: 'always', retryInterval: 50, retryMaxWait: 1000, retryMaxCount: Infinity, requestCancellation: 'cleanup', payload: {}})""#
         ]]
     );
     // Tests do not run under the tool.
     assert_eq!((attribute("/dev"), super::expression("/dev")), (String::new(), None));
+    assert_eq!(mark(), "");
 }
 
 #[test]
