@@ -542,6 +542,7 @@ fn a_server_that_ends_as_soon_as_it_is_ready_is_mended_by_the_next_change() {
     let exited = it.wait_for_of("server-exited", new);
     assert_eq!((&exited["code"], &exited["asked"]), (&json!(1), &json!(false)), "{exited}");
     it.says("exit code 1");
+    it.wait_for_of("server-exited", 1);
     // Nobody is refused.
     let waiting = Open::get(it.address, "/");
     it.go("good three");

@@ -996,6 +996,21 @@ fn what_the_old_one_holds_makes_it_stop_first_and_as_long_as_it_does() {
 }
 
 #[test]
+fn as_long_as_it_is_not_known_what_the_old_one_holds_it_may_be_the_same() {
+    let held = vec![Held::File("data/lock".into())];
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Conflict(held.clone()));
+    desk.exited(2, Exit::Code(1));
+    desk.exited(1, Exit::Code(0));
+    desk.server(2, ServerEvent::Spawned { pid: 202 });
+    desk.server(2, ServerEvent::Ready);
+    desk.did();
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "terminate 2"]);
+}
+
+#[test]
 fn an_address_that_is_ours_is_left_to_a_new_one_that_binds_for_itself() {
     let mut desk = Desk::starting_second();
     desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));

@@ -29,8 +29,8 @@ pub(super) struct Server {
     pub(super) slow_at: Option<Instant>,
     /// It has said that it is going to end.
     pub(super) leaves: bool,
-    /// What only one process can have, and it has.
-    pub(super) holds: Vec<Held>,
+    /// What only one process can have, and it has, once that is known.
+    pub(super) holds: Option<Vec<Held>>,
     /// What it wanted and could not have.
     pub(super) wanted: Vec<Held>,
     pub(super) phase: Phase,
@@ -44,6 +44,7 @@ impl Server {
             Handover::Inherit => self
                 .holds
                 .iter()
+                .flatten()
                 .filter_map(|held| match held {
                     Held::Address(endpoint) => Some(endpoint.clone()),
                     Held::SomeAddress | Held::File(_) => None,

@@ -110,7 +110,7 @@ impl State {
             ready: false,
             slow_at: Some(now + SLOW_TO_START),
             leaves: false,
-            holds: Vec::new(),
+            holds: None,
             wanted: Vec::new(),
             phase: Phase::Serving,
         };
@@ -144,9 +144,10 @@ impl State {
         }
     }
 
-    /// Whether a server still holds what another one could not start without.
+    /// Whether a server still holds what another one could not start without, or may do so.
     fn in_conflict_with(&self, server: &Server) -> bool {
-        self.conflict.iter().any(|wanted| server.holds.iter().any(|held| wanted.may_be(held)))
+        let Some(holds) = &server.holds else { return !self.conflict.is_empty() };
+        self.conflict.iter().any(|wanted| holds.iter().any(|held| wanted.may_be(held)))
     }
 
     pub(super) fn served(
@@ -176,7 +177,9 @@ impl State {
             }
             ServerEvent::Ready => self.ready(generation, now, actions),
             ServerEvent::Holds(holds) => {
-                self.fleet.find(generation).into_iter().for_each(|it| it.holds.clone_from(&holds));
+                if let Some(server) = self.fleet.find(generation) {
+                    server.holds = Some(holds);
+                }
             }
             ServerEvent::Status(status) => {
                 let awaited = self.fleet.find(generation).is_some_and(|it| !it.ready);
