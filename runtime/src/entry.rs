@@ -89,7 +89,13 @@ pub fn main(bootstraps: &[Bootstrap]) -> ExitCode {
         Ok(inherited) => inherited,
         Err(error) => return failed(&error.into()),
     };
-    tracer::init(settings.tracer);
+    let _tracer = match tracer::init(settings.tracer) {
+        Ok(tracer) => tracer,
+        Err(message) => {
+            report(message);
+            return ExitCode::from(USAGE);
+        }
+    };
 
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -36,15 +36,20 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether a test that needs this program can run. Where it cannot, that is noted for the end of
-/// `make test`; in CI, where everything is installed, it is a failure.
+/// Whether a test that needs this program can run. See [`needs`].
 pub fn has(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
+    needs(program, found)
+}
+
+/// Whether a test can run that needs something, which was found or not. Where it cannot, that is
+/// noted for the end of `make test`; in CI, where everything is installed, it is a failure.
+pub fn needs(what: &str, found: bool) -> bool {
     if !found {
         let test = thread::current().name().unwrap_or("a test").to_owned();
-        assert!(std::env::var_os("CI").is_none(), "{test} needs {program}, and CI allows no skip");
-        let line = format!("{test}: needs {program}\n");
+        assert!(std::env::var_os("CI").is_none(), "{test} needs {what}, and CI allows no skip");
+        let line = format!("{test}: needs {what}\n");
         eprint!("skipped {line}");
         if let Some(list) = std::env::var_os("STARIO_SKIPPED") {
             let mut list = fs::OpenOptions::new().append(true).create(true).open(list);
