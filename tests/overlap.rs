@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::load::{Connections, Load, Open, Target};
-use support::{Project, Run, Tool, eventually, get, lives, signal, wait_until_nothing_is_left};
+use support::{
+    Project, Run, Tool, eventually, get, lives, signal, wait_until_nothing_is_left, watchdog,
+};
 
 /// No argument.
 const NONE: [&str; 0] = [];
@@ -280,6 +282,26 @@ fn the_old_one_ends_its_streams_and_finishes_what_it_has_begun() {
 }
 
 #[test]
+fn a_stream_that_the_old_one_does_not_end_holds_nobody_up() {
+    let mut it = Swapping::start("holds-events one", ["--grace", "3"]);
+    let events = Open::get(it.address, "/events");
+    events.wait_for("data: one");
+    let old = it.serving;
+    it.go("good two");
+    it.taken_over();
+    eventually("the new one answers", || it.version() == "two");
+    assert!(lives(it.pid(old)) && !events.is_over(), "{}", it.run.story());
+    // Nothing of its own keeps an address from anybody.
+    let slow = it.wait_for_of("server-slow-to-stop", old);
+    assert_eq!(slow["addresses"], json!([]), "{slow}");
+    let exited = it.wait_for_of("server-exited", old);
+    assert_eq!((&exited["signal"], &exited["asked"]), (&json!(9), &json!(true)), "{exited}");
+    eventually("the stream is over", || events.is_over());
+    it.answers("two");
+    it.end("TERM", Some(143));
+}
+
+#[test]
 fn a_new_server_that_takes_its_time_is_waited_for_and_says_what_it_does() {
     let mut it = Swapping::start("good one", NONE);
     let gate = it.project.beside("gate");
@@ -372,6 +394,27 @@ fn whoever_waits_for_the_tool_hears_nothing_of_its_servers() {
     somebody.set_nonblocking(true).expect("a socket");
     let error = somebody.recv(&mut [0; 100]).expect_err("nothing came");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_broken_build_while_the_new_one_starts_stops_neither() {
+    let mut it = Swapping::start("good one", NONE);
+    let gate = it.project.beside("gate");
+    it.go(&format!("gated two {}", gate.display()));
+    it.wait_for("server-status");
+    it.project.edit("src/lib.rs", "pub const ANSWER", "pub cnost ANSWER");
+    assert_eq!(it.wait_for("build-failed")["serving"], 1);
+    it.answers("one");
+    fs::write(&gate, "").expect("a file");
+    it.taken_over();
+    it.wait_for_of("server-exited", 1);
+    it.answers("two");
+    it.look_from_here();
+    it.project.write("way", "good -");
+    it.project.edit("src/lib.rs", "pub cnost ANSWER", "pub const ANSWER");
+    it.project.edit("src/lib.rs", "\"one\"", "\"three\"");
+    eventually("the mended one answers", || it.version() == "three");
+    it.end("TERM", Some(143));
 }
 
 #[test]
@@ -764,6 +807,23 @@ fn side_by_side_can_be_insisted_on() {
 }
 
 #[test]
+fn who_never_says_when_it_is_ready_can_be_side_by_side_too() {
+    let mut it = Swapping::start("mute one", ["--swap", "overlap"]);
+    let load = it.load();
+    for version in ["two", "three"] {
+        let old = it.serving;
+        it.swap(&format!("mute {version}"));
+        let spawned = &it.run.log[it.position_of("server-spawned", it.serving)];
+        assert_eq!(spawned["beside"], old, "{}", it.run.story());
+        load.wait_for_version(version);
+    }
+    let counts = load.stop();
+    assert_eq!(counts.unanswered(), 0, "{counts}\n{}", it.run.story());
+    assert_eq!(it.run.count("server-not-ready"), 0, "{}", it.run.story());
+    it.end("TERM", Some(143));
+}
+
+#[test]
 fn the_time_to_be_ready_comes_from_the_environment_and_the_metadata() {
     let by_variable = Swapping::on(Project::copy("servers"), "good one", NONE, |tool| {
         tool.env("STARIO_READY_TIMEOUT", "0.5")
@@ -873,4 +933,19 @@ fn code_that_learns_to_take_the_socket_is_swapped_without_a_gap_and_back() {
     run.signal("INT");
     assert_eq!(run.wait().code(), Some(130));
     wait_until_nothing_is_left(&project.root);
+}
+
+#[test]
+fn a_watchdog_that_is_killed_in_the_middle_changes_nothing() {
+    for (name, code) in SIGNALS {
+        let mut it = Swapping::start("deaf one", ["--grace", "2"]);
+        it.go(&format!("gated two {}", it.project.beside("never").display()));
+        it.wait_for("server-status");
+        let tool = it.run.pid();
+        let first = watchdog(tool).expect("a watchdog");
+        signal(first, "KILL");
+        eventually("another one", || watchdog(tool).is_some_and(|pid| pid != first));
+        it.answers("one");
+        it.end(name, code);
+    }
 }
