@@ -200,7 +200,8 @@ fn shows_use(pid: u32, inode: u64) -> bool {
                     .is_ok_and(|it| it.file_type().is_socket() && it.ino() == inode)
         })
     };
-    copied() || (is_ours && (closed_on_exec || in_epoll() || accepts()))
+    // The cheapest first: a server may have thousands of descriptors.
+    (is_ours && (closed_on_exec || in_epoll() || accepts())) || copied()
 }
 
 #[cfg(not(target_os = "linux"))]
