@@ -20,7 +20,8 @@ dev:
 test:
 	@mkdir -p target && rm -f target/skipped
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) nextest run --no-fail-fast; \
+		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) nextest run --no-fail-fast && \
+		$(CARGO) test --doc --quiet; \
 	else \
 		STARIO_SKIPPED="$(CURDIR)/target/skipped" $(CARGO) test --no-fail-fast; \
 	fi
@@ -32,6 +33,7 @@ swaps:
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- --deny warnings
+	$(CARGO) clippy --package stario-runtime --all-targets --all-features -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --no-deps --document-private-items --quiet
 
 install:

@@ -14,18 +14,28 @@ pub(crate) const CHUNK: usize = 1 << 18;
 ///
 /// # Errors
 ///
-/// It is no regular file (opening a pipe would wait for its other end), or cannot be read.
+/// As [`read`].
 pub(crate) fn hash(path: &Path) -> io::Result<Xxh3Default> {
+    let mut hash = Xxh3Default::new();
+    read(path, |piece| hash.update(piece))?;
+    Ok(hash)
+}
+
+/// Reads the file to its end, piece by piece.
+///
+/// # Errors
+///
+/// It is no regular file (opening a pipe would wait for its other end), or cannot be read.
+pub(crate) fn read(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     if !path.metadata()?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
     }
     let mut file = File::open(path)?;
-    let mut hash = Xxh3Default::new();
     let mut chunk = vec![0; CHUNK];
     loop {
         match file.read(&mut chunk) {
-            Ok(0) => return Ok(hash),
-            Ok(length) => hash.update(&chunk[..length]),
+            Ok(0) => return Ok(()),
+            Ok(length) => take(&chunk[..length]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -164,6 +164,8 @@ pub struct Artifact {
     pub identity: Identity,
     /// Tells whether the file is still that one.
     pub stamp: Stamp,
+    /// What it may do with a socket of ours.
+    pub mentions: Mentions,
     /// Cargo had nothing to do.
     pub fresh: bool,
     /// What build scripts set with `cargo::rustc-env`, and `OUT_DIR`: `cargo run` hands these on.
@@ -176,6 +178,16 @@ pub struct Artifact {
 /// The content of an executable, as a hash, and the environment that its build scripts gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(pub u128);
+
+/// Which of systemd's variables an executable has the names of. One that has a name need not make
+/// use of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mentions {
+    /// `LISTEN_FDS`: it may take an inherited socket.
+    pub listen_fds: bool,
+    /// `NOTIFY_SOCKET`: it may say when it is ready.
+    pub notify_socket: bool,
+}
 
 /// What tells one file at a path from the next one there, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +203,10 @@ pub struct Stamp {
 /// What a server says. After `Spawned` it ends with exactly one `Exited`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerEvent {
+    /// Our listener was bound for it, here.
+    Bound(Endpoint),
+    /// Our listener could not be bound for it, so it binds for itself.
+    NotBound,
     /// It runs as this process, which leads a process group of the same number.
     Spawned { pid: u32 },
     /// It could not be started.

@@ -41,7 +41,6 @@ fn is_right(event: &str, field: &str, value: &Value) -> bool {
             value.is_null() || value.as_str().is_some_and(|it| it.starts_with("SIG"))
         }
         ("exit", "code") => value.as_u64().is_some_and(|it| it < 256),
-        ("notice", "code") => value.is_string(),
         ("notice", "help") => value.is_string() || value.is_null(),
         ("build-failed", "message") | ("diagnostic", "path") => {
             value.is_string() || value.is_null()
@@ -51,7 +50,8 @@ fn is_right(event: &str, field: &str, value: &Value) -> bool {
             "serving",
         )
         | (_, "beside") => value.is_u64() || value.is_null(),
-        (
+        ("notice", "code")
+        | (
             _,
             "event" | "message" | "rendered" | "level" | "text" | "executable" | "listen"
             | "status",

@@ -10,7 +10,7 @@ use proptest::test_runner::Config;
 
 use cargo_stario::event::{
     Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
-    Generation, Handover, Held, Identity, Key, Report, ServerEvent, Signal, Stamp, Swap,
+    Generation, Handover, Held, Identity, Key, Mentions, Report, ServerEvent, Signal, Stamp, Swap,
 };
 use cargo_stario::supervisor::{Settings, Socket, State};
 
@@ -115,6 +115,7 @@ impl World {
         let state = State::new(Settings {
             grace: Duration::from_secs(5),
             debounce: Duration::from_millis(30),
+            follows: matches!(socket, Socket::Offered(_)),
             socket,
             swap,
             ready_timeout: Duration::from_secs(30),
@@ -344,6 +345,7 @@ impl World {
             executable: "target/debug/app".into(),
             identity: Identity(build.reads.into()),
             stamp: Stamp { inode: 0, modified: std::time::SystemTime::UNIX_EPOCH, length: 0 },
+            mentions: Mentions { listen_fds: true, notify_socket: true },
             fresh: false,
             env: Vec::new(),
             library_paths: Vec::new(),

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use cargo_stario::event::{
     Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
-    Generation, Handover, Held, Identity, Key, Report, ServerEvent, Signal, Stamp, Swap, WayOut,
+    Generation, Handover, Held, Identity, Key, Mentions, Report, ServerEvent, Signal, Stamp, Swap,
+    WayOut,
 };
 use cargo_stario::supervisor::{CANCELLATIONS, Settings, Socket, State};
 
@@ -24,6 +25,7 @@ impl Desk {
         let state = State::new(Settings {
             grace: Duration::from_secs(5),
             debounce: Duration::from_millis(30),
+            follows: matches!(socket, Socket::Offered(_) | Socket::Unbound),
             socket,
             swap: Swap::Auto,
             ready_timeout: Duration::from_secs(30),
@@ -137,6 +139,7 @@ fn artifact(identity: u128) -> Artifact {
         executable: PathBuf::from("target/debug/app"),
         identity: Identity(identity),
         stamp: Stamp { inode: 0, modified: std::time::SystemTime::UNIX_EPOCH, length: 0 },
+        mentions: Mentions { listen_fds: true, notify_socket: true },
         fresh: false,
         env: Vec::new(),
         library_paths: Vec::new(),
@@ -516,6 +519,7 @@ fn a_server_elsewhere_than_asked_is_a_warning() {
         grace: Duration::from_secs(5),
         debounce: Duration::from_millis(30),
         socket: Socket::Direct,
+        follows: true,
         swap: Swap::Auto,
         ready_timeout: Duration::from_secs(30),
         named_port: Some(8080),
@@ -558,6 +562,8 @@ struct Play {
     saves_on_answer: Option<u64>,
     /// The source is broken: no build succeeds.
     broken: bool,
+    /// Servers say that they are ready: after they have written.
+    speaks: bool,
 }
 
 impl Play {
@@ -591,6 +597,9 @@ impl Play {
                 && tick - since == 5
             {
                 self.server.iter().for_each(|path| desk.change(&path(generation)));
+                if self.speaks {
+                    desk.server(generation, ServerEvent::Ready);
+                }
             }
             if let (Some((_, since)), Some(after)) = (started, self.saves_on_answer)
                 && tick - since == after / 10
@@ -664,6 +673,26 @@ fn a_server_that_takes_long_to_bind_for_itself_is_believed_then() {
     assert!(said.iter().any(assumed), "{said:?}");
     desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
     assert_eq!(desk.did(), ["give up listener"]);
+}
+
+#[test]
+fn a_server_that_writes_at_each_start_is_noticed_beside_the_old_one_too() {
+    let mut desk = Desk::ready_with(Swap::Auto);
+    let server: Option<fn(u64) -> String> = Some(|_| "data/state.json".into());
+    let (named, builds) = Play { server, speaks: true, ..Play::default() }.run(&mut desk, 60_000);
+    assert_eq!(named, Some(vec![PathBuf::from("data/state.json")]));
+    assert!(builds < 12, "{builds} builds");
+}
+
+#[test]
+fn who_saves_on_each_answer_is_no_loop_beside_the_old_one_either() {
+    for after in (70..3_000).step_by(130) {
+        let mut desk = Desk::ready_with(Swap::Auto);
+        let play = Play { saves_on_answer: Some(after), speaks: true, ..Play::default() };
+        let (named, builds) = play.run(&mut desk, 60_000);
+        assert_eq!(named, None, "saved {after} ms after each start");
+        assert!(builds > 60_000 / (500 + after + 100) / 2, "{builds} builds, {after} ms");
+    }
 }
 
 #[test]
@@ -757,6 +786,7 @@ impl Desk {
             grace: Duration::from_secs(5),
             debounce: Duration::from_millis(30),
             socket: Socket::Offered(endpoint(OURS)),
+            follows: true,
             swap,
             ready_timeout: Duration::from_secs(30),
             named_port: None,
@@ -966,6 +996,49 @@ fn what_the_old_one_holds_makes_it_stop_first_and_as_long_as_it_does() {
 }
 
 #[test]
+fn an_address_that_is_ours_is_left_to_a_new_one_that_binds_for_itself() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));
+    desk.exited(2, Exit::Code(1));
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["terminate 1", "start 2 with socket"]);
+    // The old one was not what it was about.
+    desk.exited(2, Exit::Code(1));
+    assert_eq!(desk.did(), ["give up listener", "start 2"]);
+}
+
+#[test]
+fn our_address_comes_first() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Ready);
+    let own = endpoint("127.0.0.1:9");
+    desk.said();
+    desk.server(2, ServerEvent::Listening(vec![own.clone(), endpoint(OURS)]));
+    let said = desk.said();
+    let expected = [endpoint(OURS), own];
+    assert!(
+        matches!(&said[..], [Report::ServerListening { endpoints, .. }] if *endpoints == expected),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn of_an_old_one_that_takes_its_time_only_its_own_addresses_are_named() {
+    let mut desk = Desk::starting_second();
+    let own = endpoint("127.0.0.1:9");
+    desk.server(1, ServerEvent::Listening(vec![endpoint(OURS), own.clone()]));
+    desk.server(1, ServerEvent::Holds(vec![Held::Address(own.clone()), Held::File("lock".into())]));
+    desk.server(2, ServerEvent::Ready);
+    desk.said();
+    desk.wait(4_000);
+    let said = desk.said();
+    assert!(
+        matches!(&said[..], [Report::ServerSlowToStop { endpoints, .. }] if *endpoints == [own]),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_new_one_that_waits_for_the_old_one_gets_its_way() {
     let mut desk = Desk::starting_second();
     let blocked = || ServerEvent::Blocked(vec![Held::File("data/lock".into())]);
@@ -1018,6 +1091,7 @@ fn side_by_side_without_a_word_the_new_one_is_ready_when_it_accepts() {
         grace: Duration::from_secs(5),
         debounce: Duration::from_millis(30),
         socket: Socket::Inherited(endpoint(OURS)),
+        follows: false,
         swap: Swap::Overlap,
         ready_timeout: Duration::from_secs(30),
         named_port: None,
@@ -1084,4 +1158,77 @@ fn after_a_crash_nobody_waits_for_those_that_still_drain() {
     desk.change("src/main.rs");
     desk.built(3, 3);
     assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 with socket"]);
+}
+
+// ---- what the code can do ----
+
+fn that_mentions(identity: u128, listen_fds: bool, notify_socket: bool) -> BuildOutcome {
+    let mentions = Mentions { listen_fds, notify_socket };
+    BuildOutcome::Succeeded(Artifact { mentions, ..artifact(identity) })
+}
+
+#[test]
+fn a_server_that_learns_to_take_our_socket_is_offered_it() {
+    let mut desk = Desk::serving(Socket::Direct);
+    desk.state = State::new(Settings {
+        grace: Duration::from_secs(5),
+        debounce: Duration::from_millis(30),
+        socket: Socket::Direct,
+        follows: true,
+        swap: Swap::Auto,
+        ready_timeout: Duration::from_secs(30),
+        named_port: None,
+    });
+    desk.actions = desk.state.begin(desk.now);
+    desk.build(1, that_mentions(1, false, false));
+    assert_eq!(desk.did(), ["build 1 []", "start 1"]);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.change("src/main.rs");
+    desk.build(2, that_mentions(2, true, true));
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 2 with socket"]);
+    desk.server(2, ServerEvent::Bound(endpoint(OURS)));
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.server(2, ServerEvent::Listening(vec![endpoint(OURS)]));
+    desk.server(2, ServerEvent::Ready);
+    desk.change("src/main.rs");
+    desk.build(3, that_mentions(3, true, true));
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 beside 102"]);
+}
+
+#[test]
+fn where_it_cannot_be_bound_the_server_binds_for_itself() {
+    let mut desk = Desk::new(Socket::Unbound);
+    desk.built(1, 1);
+    assert_eq!(desk.did(), ["build 1 []", "start 1 with socket"]);
+    desk.server(1, ServerEvent::NotBound);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 2"]);
+}
+
+#[test]
+fn a_server_that_can_no_longer_take_our_socket_binds_for_itself() {
+    let mut desk = Desk::ready_with(Swap::Auto);
+    desk.change("src/main.rs");
+    desk.build(2, that_mentions(2, false, false));
+    // Our listener is out of its way before it starts; the old one serves with its own copy.
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "give up listener", "terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 2"]);
+}
+
+#[test]
+fn a_server_that_can_no_longer_say_that_it_is_ready_is_not_waited_for() {
+    let mut desk = Desk::ready_with(Swap::Auto);
+    desk.change("src/main.rs");
+    desk.build(2, that_mentions(2, true, false));
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 2 with socket"]);
 }

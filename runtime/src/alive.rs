@@ -1,8 +1,8 @@
-//! `Alive`: ends a long response when the client leaves or the server stops.
+//! [`Alive`]: ends a long response when its client leaves or the server stops.
 //!
-//! A response that is streamed for hours must not hold up the stop. `serve` puts an [`Alive`] into
-//! each request; a stream that ends because of the stop tells its connection to close, so that the
-//! client comes back on a new one, to the next server.
+//! A response that is streamed for hours must not hold up the stop. A stream that ends because of
+//! the stop tells its connection to close, so that the client comes back on a new one, to the next
+//! server.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -21,6 +21,34 @@ use crate::error::report;
 use crate::serve::Connection;
 
 /// An extractor that knows when a long response has to end.
+///
+/// Put it around whatever sends:
+///
+/// - [`Alive::sse`]: server-sent events, from a future with a loop in it.
+/// - [`Alive::stream`]: a stream that you have, for `Sse::new` or `Body::from_stream`.
+/// - [`Alive::stopped`]: what is neither, as a websocket's loop. (A connection that a handler has
+///   upgraded counts as a connection until it is closed, so the stop waits for it.)
+///
+/// ```
+/// # async fn next_message() -> Option<String> { None }
+/// # async fn socket(alive: stario::Alive) {
+/// loop {
+///     tokio::select! {
+///         message = next_message() => {
+///             let Some(_message) = message else { break };
+///             // Answer it.
+///         }
+///         () = alive.stopped() => break,
+///     }
+/// }
+/// # }
+/// ```
+///
+/// A handler that has not answered yet needs none of it: its future is dropped when its client
+/// leaves, and the stop waits for its answer.
+///
+/// Under [`testing`](crate::testing) the stop is `TestApp::stop`. In a router that something else
+/// serves there is no stop, and streams end with their client only.
 #[derive(Clone, Debug)]
 pub struct Alive {
     connection: Arc<Connection>,
@@ -31,7 +59,20 @@ impl Alive {
         Self { connection }
     }
 
-    /// The stream, until the server stops. It is dropped when the client leaves.
+    /// The stream, until the server stops. It is dropped when the client leaves, at the latest when
+    /// the next item cannot be sent: over HTTP the server notices at once.
+    ///
+    /// ```
+    /// use axum::body::Body;
+    /// use axum::response::IntoResponse;
+    /// use futures_util::stream::{self, StreamExt};
+    /// use stario::Alive;
+    ///
+    /// async fn zeros(alive: Alive) -> impl IntoResponse {
+    ///     let zeros = stream::repeat("0").map(std::io::Result::Ok);
+    ///     Body::from_stream(alive.stream(zeros))
+    /// }
+    /// ```
     pub fn stream<S: Stream>(&self, stream: S) -> AliveStream<S> {
         AliveStream {
             stream,
@@ -41,8 +82,33 @@ impl Alive {
         }
     }
 
-    /// A stream of server-sent events, from a future that sends them. The future is dropped when
-    /// the client leaves or the server stops, where it waits.
+    /// A response of server-sent events, from a future that sends them.
+    ///
+    /// The future is dropped where it waits when the client leaves or the server stops, with all
+    /// that it holds; it need not watch for either. It may end by itself, which ends the response.
+    /// An error does that too, and is reported on stderr.
+    ///
+    /// ```
+    /// use axum::response::IntoResponse;
+    /// use axum::response::sse::{Event, KeepAlive};
+    /// use stario::Alive;
+    /// use tokio::sync::broadcast;
+    ///
+    /// async fn news(alive: Alive) -> impl IntoResponse {
+    ///     # let (sender, _) = broadcast::channel::<String>(16);
+    ///     let mut news = sender.subscribe();
+    ///     let events = alive.sse(async move |out| {
+    ///         while let Ok(line) = news.recv().await {
+    ///             out.send(Event::default().data(line)).await?;
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     // A comment now and then, so that proxies do not take it for dead.
+    ///     events.keep_alive(KeepAlive::default())
+    /// }
+    /// ```
+    ///
+    /// What is to be done when it ends belongs into the `Drop` of something that the future holds.
     pub fn sse<F>(&self, produce: impl FnOnce(Sender<Event>) -> F) -> Sse<Events<F>>
     where
         F: Future<Output = crate::Result> + Send + 'static,
@@ -50,7 +116,7 @@ impl Alive {
         Sse::new(Events { stream: self.produce(produce) })
     }
 
-    /// The same for items of any kind.
+    /// A stream of items of any kind, from a future that sends them, as [`Alive::sse`] does it.
     pub fn produce<T, F>(&self, produce: impl FnOnce(Sender<T>) -> F) -> AliveStream<Produced<T, F>>
     where
         F: Future<Output = crate::Result>,
@@ -121,6 +187,11 @@ impl<T> Sender<T> {
     /// to [`Alive::sse`] is dropped before that.
     pub async fn send(&self, item: T) -> Result<(), Left> {
         self.0.send(item).await.map_err(|_| Left)
+    }
+
+    /// Waits until nobody listens any more. For a task that was spawned, as [`Sender::send`] says.
+    pub async fn left(&self) {
+        self.0.closed().await;
     }
 }
 

@@ -62,7 +62,7 @@ fn choose<'a>(all: &'a [Bootstrap], wanted: Option<&str>) -> Result<&'a Bootstra
         && likeness > 0.7
         && all.len() > 1
     {
-        message += &format!("; did you mean `{nearest}`?");
+        message = format!("{message}; did you mean `{nearest}`?");
     }
     Err(message)
 }
@@ -201,6 +201,8 @@ async fn serve(
     });
     let left = if done.await { 0 } else { server.connections.len() };
     server.cut.cancel();
+    // Handlers are gone before the hooks run, unless they block.
+    until(Instant::now() + settings.grace / 20, server.connections.wait()).await;
     end(life, left, begun, settings.grace).await
 }
 
@@ -291,3 +293,6 @@ mod signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

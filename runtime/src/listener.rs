@@ -62,6 +62,7 @@ impl Inherited {
 
     /// There are none here.
     #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
     pub(crate) fn take() -> Result<Self, Failed> {
         Ok(Self::default())
     }

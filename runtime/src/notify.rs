@@ -19,10 +19,26 @@ pub(crate) fn failed(errno: u32) {
 
 #[cfg(unix)]
 fn send(lines: &[&str]) {
-    let states: Vec<_> = lines.iter().map(|line| sd_notify::NotifyState::Custom(line)).collect();
-    if let Err(error) = sd_notify::notify(&states) {
+    if let Err(error) = try_send(lines) {
         tracing::debug!(%error, "the supervisor was not told {lines:?}");
     }
+}
+
+#[cfg(unix)]
+fn try_send(lines: &[&str]) -> std::io::Result<()> {
+    // sd-notify takes an abstract name (`@…`) for a path.
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::env::var_os("NOTIFY_SOCKET")
+        && let [b'@', name @ ..] = name.as_encoded_bytes()
+    {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixDatagram};
+        let address = SocketAddr::from_abstract_name(name)?;
+        let message = lines.join("\n") + "\n";
+        return UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address).map(drop);
+    }
+    let states: Vec<_> = lines.iter().map(|line| sd_notify::NotifyState::Custom(line)).collect();
+    sd_notify::notify(&states)
 }
 
 #[cfg(not(unix))]

@@ -119,3 +119,6 @@ fn tracer(value: &str) -> Result<Tracer, String> {
         _ => Err(bad("STARIO_TRACER", value, TRACER)),
     }
 }
+
+#[cfg(test)]
+mod tests;

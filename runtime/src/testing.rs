@@ -1,4 +1,26 @@
 //! Runs a bootstrap without a port, a process or a signal.
+//!
+//! ```
+//! use axum::body::{Body, to_bytes};
+//! use axum::http::Request;
+//! use axum::routing::get;
+//! use stario::{App, Span, testing};
+//!
+//! async fn bootstrap(app: &mut App, _span: &Span) -> stario::Result {
+//!     app.route("/", get(async || "Hello"));
+//!     Ok(())
+//! }
+//!
+//! # /* As a test of yours:
+//! #[tokio::test]
+//! # */ #[tokio::main(flavor = "current_thread")] async fn main() -> stario::Result { says_hello().await }
+//! async fn says_hello() -> stario::Result {
+//!     let app = testing::start(bootstrap).await?;
+//!     let response = app.request(Request::get("/").body(Body::empty())?).await;
+//!     assert_eq!(to_bytes(response.into_body(), 100).await?, "Hello");
+//!     app.stop().await
+//! }
+//! ```
 
 use axum::Router;
 use axum::body::Body;
@@ -41,14 +63,21 @@ pub async fn start(
 }
 
 impl TestApp {
-    /// Asks the routes, and returns when the response's head is there.
-    pub async fn request<B: Into<Body>>(&self, request: Request<B>) -> Response {
+    /// Asks the routes; the response is there when its head is. The future does not hold on to the
+    /// app, so that a test can stop it while a request is under way.
+    pub fn request<B: Into<Body>>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response> + Send + use<B> {
         let mut request = request.map(Into::into);
         let connection = Connection::new(self.life.stopping.child_token());
         request.extensions_mut().insert(Alive::new(connection));
-        match self.router.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        let mut router = self.router.clone();
+        async move {
+            match router.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
         }
     }
 

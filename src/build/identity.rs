@@ -5,8 +5,12 @@ use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
+use xxhash_rust::xxh3::Xxh3Default;
+
 use crate::content;
-use crate::event::{Identity, Stamp};
+use crate::event::{Identity, Mentions, Stamp};
+
+use super::mentions::Search;
 
 /// How often to start again when the file is written meanwhile.
 const ATTEMPTS: u32 = 5;
@@ -24,15 +28,25 @@ fn stamp_of(metadata: &Metadata) -> io::Result<Stamp> {
     Ok(Stamp { inode, modified: metadata.modified()?, length: metadata.len() })
 }
 
-/// The identity of an executable and of the environment that its build scripts gave it, and the
-/// stamp that the file had.
-pub(super) fn identify(
-    executable: &Path,
-    env: &[(String, String)],
-) -> io::Result<(Identity, Stamp)> {
+/// What an executable is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identified {
+    /// Of the file and of the environment that its build scripts gave it.
+    pub(super) identity: Identity,
+    /// That the file had.
+    pub(super) stamp: Stamp,
+    pub(super) mentions: Mentions,
+}
+
+/// Reads the file.
+pub(super) fn identify(executable: &Path, env: &[(String, String)]) -> io::Result<Identified> {
     for _ in 0..ATTEMPTS {
         let before = stamp(executable)?;
-        let mut hash = content::hash(executable)?;
+        let (mut hash, mut search) = (Xxh3Default::new(), Search::new());
+        content::read(executable, |piece| {
+            hash.update(piece);
+            search.look(piece);
+        })?;
         if stamp(executable)? == before {
             for (name, value) in env {
                 for text in [name, value] {
@@ -40,7 +54,8 @@ pub(super) fn identify(
                     hash.update(text.as_bytes());
                 }
             }
-            return Ok((Identity(hash.digest128()), before));
+            let identity = Identity(hash.digest128());
+            return Ok(Identified { identity, stamp: before, mentions: search.found() });
         }
     }
     Err(io::Error::other("it is being written all the time"))
@@ -73,9 +88,9 @@ mod tests {
             .unwrap();
         let again = identify(&path, &[]).unwrap();
 
-        assert_ne!(one.0, two.0);
-        assert_ne!(one.0, with_env.0);
-        assert_eq!(one.0, again.0);
-        assert_ne!(one.1, again.1);
+        assert_ne!(one.identity, two.identity);
+        assert_ne!(one.identity, with_env.identity);
+        assert_eq!(one.identity, again.identity);
+        assert_ne!(one.stamp, again.stamp);
     }
 }

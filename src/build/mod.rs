@@ -21,7 +21,9 @@ mod cargo;
 mod dep_info;
 mod identity;
 mod memory;
+mod mentions;
 
+use identity::Identified;
 pub use identity::stamp;
 
 use cargo::{Ended, Round};
@@ -253,10 +255,11 @@ impl Build {
         let library_paths = round.library_paths(&executable);
         let (path, variables) = (executable.clone(), env.clone());
         match blocking(move || identity::identify(&path, &variables)).await {
-            Ok((identity, stamp)) => BuildOutcome::Succeeded(Artifact {
+            Ok(Identified { identity, stamp, mentions }) => BuildOutcome::Succeeded(Artifact {
                 executable,
                 identity,
                 stamp,
+                mentions,
                 fresh,
                 env,
                 library_paths,

@@ -39,6 +39,9 @@ pub struct Terminal {
     /// It can move back to the start of a line, where cargo draws its progress.
     interactive: bool,
     phase: Phase,
+    /// What can be done where two servers cannot live side by side was said. Once is enough: as a
+    /// rule it is a mistake of another kind that ends the new one.
+    told_of_rivals: bool,
 }
 
 /// What the reports so far tell of the present.
@@ -78,7 +81,15 @@ impl Terminal {
         current_dir: PathBuf,
     ) -> Self {
         let out = Box::new(out);
-        Self { out, colour, interactive, verbosity, current_dir, phase: Phase::Idle }
+        Self {
+            out,
+            colour,
+            interactive,
+            verbosity,
+            current_dir,
+            phase: Phase::Idle,
+            told_of_rivals: false,
+        }
     }
 
     /// Prints an error that ends the tool, with its next steps.

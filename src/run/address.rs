@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::project::Project;
 use crate::config::{Config, Listen};
 use crate::error::Failure;
-use crate::event::{Artifact, Level, Notice};
+use crate::event::{Artifact, Level, Notice, ServerEvent};
 use crate::plan::Plan;
 use crate::server::{Listener, ServerCommand, Told, socket};
 
@@ -69,6 +69,19 @@ impl Address {
     ) -> Self {
         let (host, unix_socket) = (config.host.clone(), config.unix_socket.clone());
         Self { listener, host, port, unix_socket, declined }
+    }
+
+    /// Binds the address for a server that may take it. At the start it was free, and servers have
+    /// had it since.
+    pub(super) fn bind(&mut self) -> ServerEvent {
+        match socket::bind(&self.host, self.port, self.unix_socket.as_deref()) {
+            Ok(listener) => {
+                let endpoint = listener.endpoint().clone();
+                self.listener = Some(Arc::new(listener));
+                ServerEvent::Bound(endpoint)
+            }
+            Err(_) => ServerEvent::NotBound,
+        }
     }
 
     /// What the user should know of it.

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::build::BuildCommand;
-use crate::config::Listen;
 use crate::error::Failure;
 use crate::event::{Level, Notice};
 use crate::plan::{self, Plan, Source};
@@ -112,14 +111,12 @@ async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
 
 /// Settings that were changed in a manifest and cannot be changed under a running server.
 fn only_at_start(old: &Plan, new: &Plan) -> Option<Notice> {
-    let takes_socket = old.entry.takes_socket != new.entry.takes_socket;
     let (old, new) = (&old.config, &new.config);
     let changed: Vec<_> = [
         ("host", old.host != new.host),
         ("port", old.port != new.port),
         ("unix-socket", old.unix_socket != new.unix_socket),
-        // Which socket is offered follows from the dependencies, where nothing else is said.
-        ("listen", old.listen != new.listen || (takes_socket && new.listen == Listen::Auto)),
+        ("listen", old.listen != new.listen),
         ("grace", old.grace != new.grace),
         ("swap", old.swap != new.swap),
         ("ready-timeout", old.ready_timeout != new.ready_timeout),

@@ -158,6 +158,7 @@ fn settings(config: &Config, address: &Address) -> Settings {
         grace: config.grace,
         debounce: config.debounce,
         socket,
+        follows: config.listen == Listen::Auto && cfg!(unix),
         swap: config.swap,
         ready_timeout: config.ready_timeout,
         named_port: (port.named && config.unix_socket.is_none()).then_some(address.port),
@@ -255,6 +256,11 @@ impl Effects<'_, '_> {
         handover: Handover,
         beside: Option<u32>,
     ) {
+        if handover == Handover::Inherit && self.address.listener.is_none() {
+            let bound = self.address.bind();
+            // The receiver is the loop's.
+            let _ = self.sender.send(Event::Server(generation, bound));
+        }
         let listener = match handover {
             Handover::Direct => None,
             Handover::Inherit => self.address.listener.as_ref(),

@@ -36,6 +36,23 @@ pub(super) struct Server {
     pub(super) phase: Phase,
 }
 
+impl Server {
+    /// The addresses that nobody else can have until it has ended: our listener is not among them.
+    fn own_endpoints(&self) -> Vec<Endpoint> {
+        match self.handover {
+            Handover::Direct => self.endpoints.clone(),
+            Handover::Inherit => self
+                .holds
+                .iter()
+                .filter_map(|held| match held {
+                    Held::Address(endpoint) => Some(endpoint.clone()),
+                    Held::SomeAddress | Held::File(_) => None,
+                })
+                .collect(),
+        }
+    }
+}
+
 /// What a server is doing, as far as we have asked for it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Phase {
@@ -201,11 +218,12 @@ impl Fleet {
                 actions.push(Action::Kill(server.generation));
             } else if slow_at.is_some_and(|at| at <= now) {
                 *slow_at = None;
+                let kill_in = kill_at.saturating_duration_since(now);
                 actions.push(Action::Report(Report::ServerSlowToStop {
                     generation: server.generation,
                     pid: server.pid,
-                    endpoints: server.endpoints.clone(),
-                    kill_in: kill_at.saturating_duration_since(now),
+                    endpoints: server.own_endpoints(),
+                    kill_in,
                 }));
             }
         }

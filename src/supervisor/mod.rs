@@ -33,8 +33,10 @@ pub struct Settings {
     /// The quiet time after which changes are reported: a write that is reported this long after a
     /// build may have happened during it.
     pub debounce: Duration,
-    /// How servers get their socket at first. Where it says that they take ours, that stands.
+    /// How servers get their socket at first.
     pub socket: Socket,
+    /// What servers do may change that.
+    pub follows: bool,
     /// How the new server takes over from the old one.
     pub swap: Swap,
     /// How long a server may take to say that it is ready while the old one serves.
@@ -48,6 +50,8 @@ pub struct Settings {
 pub enum Socket {
     /// They bind for themselves.
     Direct,
+    /// They are offered ours, which is bound when the next one starts.
+    Unbound,
     /// They are offered ours, which listens here, since the dependency graph says that they take
     /// one; what they do decides.
     Offered(Endpoint),
@@ -91,8 +95,8 @@ pub struct State {
     wanted: bool,
     cancelled: u32,
     fleet: Fleet,
-    /// That servers take our socket was said, not found out.
-    insists: bool,
+    /// Whether the server that was started last may take a socket, by its executable.
+    mentioned: Option<bool>,
     /// Servers that take our socket have said when they were ready.
     speaks: bool,
     /// What a server could not have, and ended or waited for, while the one before it lived.
@@ -111,8 +115,8 @@ impl State {
     /// Nothing is made and nothing lives. The first build comes with [`State::begin`].
     pub fn new(settings: Settings) -> Self {
         Self {
-            insists: matches!(settings.socket, Socket::Inherited(_)),
             settings,
+            mentioned: None,
             speaks: false,
             conflict: Vec::new(),
             refused: None,

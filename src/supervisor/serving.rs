@@ -41,15 +41,35 @@ impl State {
         // With no server before there is nothing to compare with.
         self.marks.renewed =
             self.fleet.identity().is_some_and(|(_, identity)| identity != artifact.identity);
+        self.follow(&artifact, actions);
         // Whatever kept it from starting beside the old one, the user wants it now.
         let alone = work.restart && self.refused == Some(artifact.identity);
-        if alone && !self.insists {
+        if alone && self.settings.follows {
             self.offer_again();
         }
         self.refused = None;
         self.fleet.give_up(self.settings.grace, now, actions);
         self.fleet.next = Some(Candidate { generation, artifact, alone });
         self.start_next(now, actions);
+    }
+
+    /// The code has changed: what it can do with a socket may be something else now.
+    fn follow(&mut self, artifact: &Artifact, actions: &mut Vec<Action>) {
+        let mentions = artifact.mentions.listen_fds;
+        let before = self.mentioned.replace(mentions);
+        if !self.settings.follows {
+            return;
+        }
+        match (&self.settings.socket, before, mentions) {
+            (Socket::Direct, None | Some(false), true) => self.settings.socket = Socket::Unbound,
+            (Socket::Unbound, _, false) => self.settings.socket = Socket::Direct,
+            (Socket::Offered(_) | Socket::Inherited(_), Some(true), false) => {
+                // The old server has its own copy, and serves with it until it is gone.
+                self.settings.socket = Socket::Direct;
+                actions.push(Action::GiveUpListener);
+            }
+            _ => {}
+        }
     }
 
     /// It is open again whether servers take our socket: one has not come up with it.
@@ -62,7 +82,7 @@ impl State {
     /// Starts the server that waits: beside the one that serves, or once nothing is in its way.
     pub(super) fn start_next(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let Some(next) = &self.fleet.next else { return };
-        if next.alone || !self.may_overlap() {
+        if next.alone || !self.may_overlap(&next.artifact) {
             self.fleet.retire(self.settings.grace, now, actions);
             if !self.fleet.leaving.is_empty() {
                 return;
@@ -71,7 +91,7 @@ impl State {
         let Some(Candidate { generation, artifact, .. }) = self.fleet.next.take() else { return };
         let handover = match self.settings.socket {
             Socket::Direct => Handover::Direct,
-            Socket::Offered(_) | Socket::Inherited(_) => Handover::Inherit,
+            Socket::Unbound | Socket::Offered(_) | Socket::Inherited(_) => Handover::Inherit,
         };
         self.marks.served = Some(now);
         let old = self.fleet.current.as_ref();
@@ -105,7 +125,7 @@ impl State {
 
     /// Whether the next server may start while the old one serves: both have our socket, and by what
     /// servers have done so far it will say when it is ready.
-    fn may_overlap(&self) -> bool {
+    fn may_overlap(&self, next: &Artifact) -> bool {
         if !matches!(self.settings.socket, Socket::Inherited(_)) {
             return false;
         }
@@ -114,7 +134,11 @@ impl State {
             Swap::StopFirst => false,
             Swap::Overlap => true,
             Swap::Auto => match current {
-                Some(server) => server.ready && !self.in_conflict_with(server),
+                Some(server) => {
+                    let speaks = next.mentions.notify_socket;
+                    let as_before = speaks || !server.artifact.mentions.notify_socket;
+                    server.ready && as_before && !self.in_conflict_with(server)
+                }
                 None => self.speaks && self.conflict.is_empty(),
             },
         }
@@ -133,6 +157,19 @@ impl State {
         actions: &mut Vec<Action>,
     ) {
         match event {
+            ServerEvent::Bound(ours) => {
+                if self.settings.socket == Socket::Unbound {
+                    self.settings.socket = Socket::Offered(ours);
+                }
+            }
+            ServerEvent::NotBound => {
+                if self.settings.socket == Socket::Unbound {
+                    self.settings.socket = Socket::Direct;
+                }
+                if let Some(server) = self.fleet.find(generation) {
+                    server.handover = Handover::Direct;
+                }
+            }
             ServerEvent::Spawned { pid } => self.spawned(generation, pid, actions),
             ServerEvent::Listening(endpoints) => {
                 self.listening(generation, endpoints, now, actions);
@@ -308,7 +345,7 @@ impl State {
 
     fn ours(&self) -> Option<&Endpoint> {
         match &self.settings.socket {
-            Socket::Direct => None,
+            Socket::Direct | Socket::Unbound => None,
             Socket::Offered(ours) | Socket::Inherited(ours) => Some(ours),
         }
     }
@@ -329,17 +366,20 @@ impl State {
     fn show(&mut self, generation: Generation, now: Instant, actions: &mut Vec<Action>) {
         let inherited = match &self.settings.socket {
             Socket::Inherited(ours) => Some(ours.clone()),
-            Socket::Direct | Socket::Offered(_) => None,
+            Socket::Direct | Socket::Unbound | Socket::Offered(_) => None,
         };
         let named_port = self.settings.named_port;
         let Some(server) = self.fleet.current.as_mut().filter(|it| it.generation == generation)
         else {
             return;
         };
+        let ours = inherited.filter(|_| server.handover == Handover::Inherit);
         let mut endpoints = server.endpoints.clone();
-        endpoints.extend(inherited.filter(|_| server.handover == Handover::Inherit));
+        endpoints.extend(ours.clone());
         endpoints.sort();
         endpoints.dedup();
+        // The one that people ask for, before what the server has beside it.
+        endpoints.sort_by_key(|endpoint| Some(endpoint) != ours.as_ref());
         if endpoints.is_empty() || endpoints == server.said {
             return;
         }
@@ -437,6 +477,10 @@ impl State {
             }));
         }
         if again {
+            if wanted.contains(&Held::SomeAddress) && self.settings.follows {
+                // It may be ours, and then it is no better off alone.
+                self.offer_again();
+            }
             self.conflict = wanted;
             self.fleet.next = Some(Candidate { generation, artifact, alone: true });
             self.start_next(now, actions);
@@ -503,7 +547,7 @@ impl State {
             return None;
         }
         match self.settings.socket {
-            Socket::Direct => Some(server.started + SILENT),
+            Socket::Direct | Socket::Unbound => Some(server.started + SILENT),
             Socket::Offered(_) | Socket::Inherited(_) => Some(server.started + ASSUME_TAKEN),
         }
     }
@@ -513,7 +557,7 @@ impl State {
         server.silent = true;
         let (ready, after) = (server.ready, now.saturating_duration_since(server.started));
         match self.settings.socket.clone() {
-            Socket::Direct => {
+            Socket::Direct | Socket::Unbound => {
                 actions.push(Action::Report(Report::ServerSilent { generation, after }));
             }
             Socket::Offered(_) if ready => {
@@ -556,7 +600,9 @@ impl State {
         let serving = self.fleet.serving().filter(|serving| *serving != generation);
         let Some(server) = self.fleet.find(generation) else { return };
         let after = now.saturating_duration_since(server.started);
-        let (endpoints, identity) = (server.endpoints.clone(), server.artifact.identity);
+        let identity = server.artifact.identity;
+        let elsewhere = server.elsewhere_since.is_some();
+        let endpoints = if elsewhere { server.endpoints.clone() } else { Vec::new() };
         if serving.is_none() {
             // There is nothing better, so it stays, and is not waited for any more.
             server.beside = None;
@@ -579,7 +625,7 @@ impl State {
     /// When it is clear that a server binds for itself in place of taking our socket.
     fn binds_itself(&self, server: &Server) -> Option<Instant> {
         let inherited = matches!(self.settings.socket, Socket::Inherited(_));
-        let since = server.elsewhere_since.filter(|_| inherited && !self.insists)?;
+        let since = server.elsewhere_since.filter(|_| inherited && self.settings.follows)?;
         Some(since + BINDS_ITSELF)
     }
 

@@ -71,7 +71,7 @@ impl Place {
 
 fn in_use(path: &Path, why: &str) -> Failed {
     let message = format!("{} {why}; STARIO_UNIX_SOCKET chooses another path", path.display());
-    Failed { message, cause: Some(io::Error::from(io::ErrorKind::AddrInUse).into()) }
+    Failed { message, cause: Some(io::Error::from_raw_os_error(libc::EADDRINUSE).into()) }
 }
 
 fn failed(path: &Path, error: io::Error) -> Failed {

@@ -43,6 +43,13 @@ impl Terminal {
         let text =
             format!("the new server ended before it was ready: {}{rest}", wording::exit(exit));
         self.always(Tone::Bad, "Exited", &text);
+        let may_want = waiting && matches!(exit, Exit::Code(code) if code != 0);
+        if may_want && !std::mem::replace(&mut self.told_of_rivals, true) {
+            self.help(
+                "if it wants a port or a file that the old one holds: r and Enter starts it with the old \
+                 one stopped first, --swap stop-first does so each time",
+            );
+        }
     }
 
     /// What a server says of itself: on its way to be ready that is what there is to see.
