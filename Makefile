@@ -1,18 +1,19 @@
-# make dev      the fixture app under `cargo stario watch`
+# make dev      fixtures/tiles under `cargo stario watch`
 # make test     all tests that this machine can run; what is skipped is named at the end
 # make swaps    a hundred swaps of each kind of server under load, and what was counted
 # make install  cargo-stario into cargo's bin folder
 
 CARGO ?= cargo
-APP := fixtures/axum-app
+APP := fixtures/tiles
 
 .PHONY: dev test swaps lint install
 
 dev:
 	$(CARGO) build --quiet
 	@echo
-	@echo '  Once it says "Serving", open the address, then edit MESSAGE in'
-	@echo '  $(APP)/src/main.rs, save, and reload the page. Ctrl-C ends it.'
+	@echo '  Once it says "Serving", open the address in two windows and paint. Then edit PICTURE in'
+	@echo '  $(APP)/src/board.rs, TITLE in src/page.rs or a colour in src/style.css, save,'
+	@echo '  and look at both windows. Ctrl-C ends it.'
 	@echo
 	@cd $(APP) && PATH="$(CURDIR)/target/debug:$$PATH" $(CARGO) stario watch main:bootstrap
 

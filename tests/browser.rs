@@ -39,15 +39,20 @@ impl Tiles {
             return None;
         }
         let datastar = datastar()?;
+        let tiles = Self::copy(name);
+        tiles.project.write("static/datastar.js", std::fs::read(datastar).expect("it is there"));
+        Some(tiles)
+    }
+
+    fn copy(name: &'static str) -> Self {
         let project = Project::copy("tiles");
         let runtime = repository().join("runtime");
         project.edit("Cargo.toml", "../../runtime", runtime.to_str().expect("UTF-8"));
         for file in ["Cargo.toml", "Cargo.lock"] {
             project.edit(file, "name = \"tiles\"", &format!("name = \"{name}\""));
         }
-        project.write("static/datastar.js", std::fs::read(datastar).expect("it is there"));
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tiles");
-        Some(Self { project, name, target })
+        Self { project, name, target }
     }
 
     fn watch(&self, port: u16) -> Run {
@@ -216,4 +221,16 @@ fn a_tab_that_comes_back_late_is_brought_up_to_date_once() {
         browser.wait_for(tab, HERE, "2");
         assert_eq!(resyncs(&browser, tab), swaps, "{}", run.story());
     }
+}
+
+#[test]
+fn the_board_passes_its_own_tests() {
+    let tiles = Tiles::copy("tiles-tested");
+    let passed = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
+        .args(["test", "--quiet", "--locked", "--target-dir"])
+        .arg(&tiles.target)
+        .current_dir(&tiles.project.root)
+        .output()
+        .expect("cargo starts");
+    assert!(passed.status.success(), "{}", String::from_utf8_lossy(&passed.stdout));
 }

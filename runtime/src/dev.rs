@@ -87,7 +87,7 @@ use std::time::SystemTime;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, SET_COOKIE};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response};
@@ -160,7 +160,9 @@ pub fn expression(path: &str) -> Option<String> {
 ///   stops ends its streams cleanly. Soon, at least once a second, for ever.
 /// - `requestCancellation: 'cleanup'`: the stream ends with its element or attribute, of which the
 ///   new page may have another, or none.
-/// - `payload`: no signals; nobody reads them.
+/// - `payload`: no signals, nobody reads them; but something that no other tab sends. Chromium takes
+///   what several tabs ask for at the same time for the same, and lets one wait for the other's answer,
+///   which it then asks for again.
 fn expression_for(path: &str, generation: &str) -> String {
     let mut url = String::new();
     for byte in path.bytes() {
@@ -173,7 +175,7 @@ fn expression_for(path: &str, generation: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!(
         "@get('{url}{separator}generation={generation}', {{retry: 'always', retryInterval: 50, \
-         retryMaxWait: 1000, retryMaxCount: Infinity, requestCancellation: 'cleanup', payload: {{}}}})"
+         retryMaxWait: 1000, retryMaxCount: Infinity, requestCancellation: 'cleanup', payload: {{tab: Math.random()}}}})"
     )
 }
 
@@ -237,8 +239,10 @@ where
             }
             std::future::pending().await
         });
+        // Chromium's cache lets several tabs that ask for the same wait for each other otherwise.
+        let head = [(CACHE_CONTROL, "no-store")];
         // What is sent from time to time shows which clients have left.
-        (cookies, events.keep_alive(KeepAlive::default())).into_response()
+        (head, cookies, events.keep_alive(KeepAlive::default())).into_response()
     })
 }
 

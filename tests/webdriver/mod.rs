@@ -1,11 +1,9 @@
-//! A real Chromium for the tests, driven by chromedriver over plain HTTP (the W3C's WebDriver).
+//! A real Chromium for the tests, driven by chromedriver over plain HTTP (`WebDriver`).
 //! Both end with the [`Browser`].
 
 #![allow(unreachable_pub, reason = "a module of tests")]
 
-use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -141,23 +139,6 @@ impl Browser {
         entries.iter().map(|entry| format!("{}: {}", entry["level"], entry["message"])).collect()
     }
 
-    /// Puts a picture of the window into a file, as PNG.
-    pub fn picture(&self, tab: &Tab, file: &Path) {
-        self.show(tab);
-        let encoded = self.get("/screenshot");
-        let decode = Command::new("base64")
-            .arg("--decode")
-            .stdin(Stdio::piped())
-            .stdout(fs::File::create(file).expect("a file"))
-            .spawn();
-        let mut decode = decode.expect("base64 is there");
-        let mut input = decode.stdin.take().expect("piped");
-        std::io::Write::write_all(&mut input, encoded.as_str().expect("base64").as_bytes())
-            .expect("it reads");
-        drop(input);
-        assert!(decode.wait().expect("our child").success());
-    }
-
     fn get(&self, path: &str) -> Value {
         value(self.agent.get(format!("{}{path}", self.session)).call(), path)
     }
@@ -182,7 +163,7 @@ impl Drop for Browser {
     }
 }
 
-/// What WebDriver answers is in `value`, errors as well.
+/// What `WebDriver` answers is in `value`, errors as well.
 fn value(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, path: &str) -> Value {
     let mut answer = answer.unwrap_or_else(|error| panic!("chromedriver, {path}: {error}"));
     let mut body: Value = answer.body_mut().read_json().expect("JSON");

@@ -46,6 +46,7 @@ impl Tab {
         let response = app.request(request.body(Body::empty()).expect("a request")).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         Self(Box::pin(response.into_body().into_data_stream()))
     }
 
@@ -222,7 +223,7 @@ fn the_attribute_says_all_that_the_client_needs() {
     assert_data_eq!(
         attribute_of(&expression),
         str![[
-            r#" data-init="@get('/dev?generation=0000000000002000-7', {retry: 'always', retryInterval: 50, retryMaxWait: 1000, retryMaxCount: Infinity, requestCancellation: 'cleanup', payload: {}})""#
+            r#" data-init="@get('/dev?generation=0000000000002000-7', {retry: 'always', retryInterval: 50, retryMaxWait: 1000, retryMaxCount: Infinity, requestCancellation: 'cleanup', payload: {tab: Math.random()}})""#
         ]]
     );
     // Tests do not run under the tool.

@@ -1,11 +1,59 @@
-//! What the server says of itself: `STARIO_TRACER=auto|tty|json|noop`, filtered by `RUST_LOG`.
+//! What the server says of itself: `STARIO_TRACER` says how, `RUST_LOG` how much.
 //!
-//! One layer ([`layer`]) keeps what is known of each span; [`tty`] shows it to people, [`json`] to
-//! programs. Both write to stderr: stdout is the user's. [`requests`] opens a span for each request.
+//! All of it goes to stderr; stdout is yours. Where you have set a subscriber of `tracing` before
+//! `main!` runs, yours stays. Events of the crate `log` are not shown.
 //!
-//! `tracing-tree` prints each event as it comes, so that requests that run at the same time mix;
-//! `tracing-forest` holds everything back until the root ends, also what a stream says that lives for
-//! hours; neither has an object for a finished span, and both bring `fmt`. Hence a layer of our own.
+//! # `STARIO_TRACER`
+//!
+//! - `tty`: trees for people. A root span is printed when it has ended, with all that was said and
+//!   done in it below it, so that requests that run at the same time do not mix. Times of day are UTC.
+//!
+//!   ```text
+//!   14:03:07.123Z POST /tiles/{tile} 204 1.4 ms path=/tiles/3
+//!     INFO tiles::live: painted tile=3
+//!     save 320 µs rows=5
+//!   ```
+//!
+//!   A root that lives for more than a second (a stream, a start that waits for something) does not
+//!   hold back what is said in it: that is printed then, and from then on at once, behind the spans it
+//!   was said in: `14:03:09.001Z bootstrap › connect › WARN app: no database yet attempt=1`. Colours
+//!   come on a terminal only, and not with `NO_COLOR`.
+//! - `json`: an object a line for programs. A span that has ended, and something that was said:
+//!
+//!   ```json
+//!   {"span":"save","level":"info","target":"app","time":1732277000123,"duration":0.32,"id":7,"parent":3,"fields":{"rows":5}}
+//!   {"event":"painted","level":"info","target":"app","time":1732277000123,"parent":3,"fields":{"tile":3}}
+//!   ```
+//!
+//!   `time` is the span's start, or when the event happened: milliseconds since 1970, UTC. `duration`
+//!   is in milliseconds. `parent` is the `id` of the span around it, or null; ids count up and are this
+//!   process's own. Inner spans end first and so come first; events are objects of their own and come
+//!   at once, as a stream's span may end hours later.
+//! - `auto`, the default: `tty` where stderr is a terminal, else `json`.
+//! - `noop`: nothing.
+//!
+//! A span's duration ends when it was left last; its line comes when everything in it has ended as
+//! well, also what it started in other tasks. Control characters in what is shown are written out:
+//! no request can play with your terminal.
+//!
+//! # `RUST_LOG`
+//!
+//! Levels, and levels of targets: `info` (the default), `warn,app=debug`, `off`. There are no regular
+//! expressions, and no filters by spans.
+//!
+//! # Requests
+//!
+//! Each request has a span `request` (target `stario::request`) with `method`, `route` (the path as you
+//! have written it in [`App::route`](crate::App::route); missing where none matched), `path` (without
+//! the query, which may hold what is nobody's business) and `status`. It ends with the response's head:
+//! a stream is answered once it begins, however long it goes on. Without `status` the client went away
+//! before there was an answer.
+
+// One layer (`layer`) keeps what is known of each span; `tty` and `json` show it.
+//
+// `tracing-tree` prints each event as it comes, so that requests that run at the same time mix;
+// `tracing-forest` holds everything back until the root ends, also what a stream says that lives for
+// hours; neither has an object for a finished span, and both bring `fmt`.
 
 pub(crate) mod json;
 pub(crate) mod layer;
