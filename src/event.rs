@@ -492,12 +492,14 @@ pub enum Report {
     ListenerGivenUp { generation: Generation },
     /// It has been asked to stop.
     ServerStopping { generation: Generation, pid: Option<u32> },
-    /// It takes long to stop, and holds these addresses until it does.
+    /// It takes long to stop, and holds these addresses until it does. `awaited`: the next server
+    /// starts, or the tool ends, when it is gone.
     ServerSlowToStop {
         generation: Generation,
         pid: Option<u32>,
         endpoints: Vec<Endpoint>,
         kill_in: Duration,
+        awaited: bool,
     },
     /// It did not stop in time and is killed.
     ServerKilled { generation: Generation, pid: Option<u32>, grace: Duration },

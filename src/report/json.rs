@@ -187,7 +187,7 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
         Report::ServerStopping { generation, pid } => {
             ("server-stopping", json!({ "generation": generation.0, "pid": pid }))
         }
-        Report::ServerSlowToStop { generation, pid, endpoints, kill_in } => (
+        Report::ServerSlowToStop { generation, pid, endpoints, kill_in, .. } => (
             "server-slow-to-stop",
             json!({
                 "generation": generation.0,

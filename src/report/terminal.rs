@@ -209,9 +209,18 @@ impl Terminal {
                 self.not_ready(*after, serving.is_some(), endpoints);
             }
             Report::ServerConflict { holds, way_out, .. } => self.conflict(holds, *way_out),
-            Report::ServerSlowToStop { pid, endpoints, kill_in, .. } => {
+            Report::ServerSlowToStop { pid, endpoints, kill_in, awaited: true, .. } => {
                 self.slow_to_stop(*pid, endpoints, *kill_in);
             }
+            Report::ServerSlowToStop { pid, kill_in, awaited: false, .. } => self.status(
+                Tone::Note,
+                "Draining",
+                &format!(
+                    "the old server{} finishes what it has begun; killed in {:.0} s",
+                    pid_of(*pid),
+                    kill_in.as_secs_f64()
+                ),
+            ),
             Report::ServerKilled { pid, grace, .. } => self.warn(
                 &format!("the server{} did not stop within {} s and was killed", pid_of(*pid), grace.as_secs_f64()),
                 Some("--grace SECONDS gives it longer"),

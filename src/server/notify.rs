@@ -24,11 +24,20 @@ pub(super) use unix::Notify;
 pub struct Folder(Arc<TempDir>);
 
 impl Folder {
-    /// Makes one among the system's temporary files.
+    /// Makes one among the system's temporary files. Needs tokio's runtime.
     pub fn make(groups: &Groups) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("cargo-stario-").tempdir()?;
+        // The folder that the user names may have too long a name for a socket.
+        Self::make_in(&std::env::temp_dir(), groups)
+            .or_else(|error| Self::make_in(Path::new("/tmp"), groups).map_err(|_| error))
+    }
+
+    fn make_in(parent: &Path, groups: &Groups) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("cargo-stario-").tempdir_in(parent)?;
         groups.remove_at_end(folder.path())?;
-        Ok(Self(Arc::new(folder)))
+        let folder = Self(Arc::new(folder));
+        // Now, when it can still be said that it does not work.
+        Notify::open(&folder, Generation(u64::MAX))?;
+        Ok(folder)
     }
 
     fn socket_of(&self, generation: Generation) -> PathBuf {

@@ -207,6 +207,8 @@ impl Fleet {
 
     /// Does what time asks for.
     pub(super) fn due(&mut self, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
+        // Who serves, or is on the way to, waits for nobody.
+        let awaited = self.current.is_none() && self.starting.is_none();
         for server in &mut self.leaving {
             let Phase::Stopping { kill_at, slow_at } = &mut server.phase else { continue };
             if *kill_at <= now {
@@ -225,6 +227,7 @@ impl Fleet {
                     pid: server.pid,
                     endpoints: server.own_endpoints(),
                     kill_in,
+                    awaited,
                 }));
             }
         }
