@@ -1233,7 +1233,7 @@ fn a_server_that_can_no_longer_say_that_it_is_ready_is_not_waited_for() {
     assert_eq!(desk.did(), ["start 2 with socket"]);
 }
 
-// ---- review ----
+// ---- states in between ----
 
 #[test]
 fn a_server_that_can_no_longer_say_that_it_is_ready_is_said_to_serve_when_it_accepts() {
@@ -1313,13 +1313,11 @@ fn where_the_one_before_it_could_not_be_started_the_next_one_serves() {
         matches!(&said[..], [Report::ServerExited { serving: None, waiting: true, .. }]),
         "{said:?}"
     );
-    let failed_beside = desk.state.deadline();
-    assert_eq!(failed_beside, None);
+    assert_eq!(desk.state.deadline(), None);
 }
 
 #[test]
-fn a_restart_after_a_failure_beside_the_old_one_of_another_build_is_side_by_side() {
-    // STOPPING=1 of one that is starting, which then hangs.
+fn a_new_one_that_is_stopping_by_itself_is_not_taken_for_ready() {
     let mut desk = Desk::starting_second();
     desk.server(2, ServerEvent::Stopping);
     desk.server(2, ServerEvent::Ready);
@@ -1338,4 +1336,54 @@ fn an_executable_that_somebody_else_touched_is_built_again_while_old_ones_drain(
     desk.did();
     desk.server(3, ServerEvent::Superseded);
     assert_eq!(desk.did(), ["build 4 []"]);
+}
+
+#[test]
+fn a_restart_by_key_starts_what_was_late_with_the_old_one_stopped_first() {
+    let mut desk = Desk::starting_second();
+    desk.wait(30_000);
+    desk.exited(2, Exit::Code(0));
+    desk.did();
+    desk.step(Event::Key(Key::Restart));
+    desk.built(3, 2);
+    assert_eq!(desk.did(), ["build 3 []", "terminate 1"]);
+}
+
+#[test]
+fn after_a_conflict_those_that_still_drain_are_waited_for_after_a_crash() {
+    let held = vec![Held::File("data/lock".into())];
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Blocked(held));
+    desk.server(2, ServerEvent::Ready);
+    desk.exited(2, Exit::Signal(11));
+    desk.did();
+    // Generation 1 still has the lock, as far as is known.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 3 with socket"]);
+}
+
+#[test]
+fn what_a_new_one_has_waited_for_makes_the_next_stop_first() {
+    let held = vec![Held::File("data/lock".into())];
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Blocked(held.clone()));
+    desk.exited(1, Exit::Code(0));
+    desk.server(2, ServerEvent::Ready);
+    desk.server(2, ServerEvent::Holds(held));
+    desk.did();
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "terminate 2"]);
+}
+
+#[test]
+fn a_new_one_that_ends_in_good_order_wanted_nothing() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));
+    desk.exited(2, Exit::Code(0));
+    desk.wait(60_000);
+    assert_eq!(desk.did(), Vec::<String>::new());
 }
