@@ -1247,3 +1247,158 @@ fn a_server_that_can_no_longer_say_that_it_is_ready_is_not_waited_for() {
     desk.exited(1, Exit::Code(0));
     assert_eq!(desk.did(), ["start 2 with socket"]);
 }
+
+// ---- states in between ----
+
+#[test]
+fn a_server_that_can_no_longer_say_that_it_is_ready_is_said_to_serve_when_it_accepts() {
+    let mut desk = Desk::ready_with(Swap::Auto);
+    desk.change("src/main.rs");
+    desk.build(2, that_mentions(2, true, false));
+    desk.exited(1, Exit::Code(0));
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.said();
+    desk.server(2, ServerEvent::Listening(vec![endpoint(OURS)]));
+    desk.wait(60_000);
+    assert_eq!(desk.told(), ["ServerListening"]);
+}
+
+#[test]
+fn an_executable_that_somebody_else_touched_is_built_again_beside_the_old_one_too() {
+    let mut desk = Desk::ready_with(Swap::Auto);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "start 2 beside 101"]);
+    desk.server(2, ServerEvent::Superseded);
+    assert_eq!(desk.did(), ["build 3 []"]);
+    desk.built(3, 2);
+    assert_eq!(desk.did(), ["start 3 beside 101"]);
+}
+
+#[test]
+fn side_by_side_without_a_word_the_new_one_that_is_left_alone_is_said_to_serve() {
+    let mut desk = Desk::new(Socket::Inherited(endpoint(OURS)));
+    desk.state = State::new(Settings {
+        grace: Duration::from_secs(5),
+        debounce: Duration::from_millis(30),
+        socket: Socket::Inherited(endpoint(OURS)),
+        follows: false,
+        swap: Swap::Overlap,
+        ready_timeout: Duration::from_secs(30),
+        named_port: None,
+    });
+    desk.actions = desk.state.begin(desk.now);
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.exited(1, Exit::Code(1));
+    desk.said();
+    desk.server(2, ServerEvent::Listening(vec![endpoint(OURS)]));
+    desk.wait(60_000);
+    assert_eq!(desk.told(), ["ServerListening"]);
+}
+
+#[test]
+fn where_the_one_before_it_could_not_be_started_the_next_one_serves() {
+    let mut desk = Desk::new(Socket::Inherited(endpoint(OURS)));
+    desk.state = State::new(Settings {
+        grace: Duration::from_secs(5),
+        debounce: Duration::from_millis(30),
+        socket: Socket::Inherited(endpoint(OURS)),
+        follows: false,
+        swap: Swap::Overlap,
+        ready_timeout: Duration::from_secs(30),
+        named_port: None,
+    });
+    desk.actions = desk.state.begin(desk.now);
+    desk.built(1, 1);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.server(1, ServerEvent::SpawnFailed { message: "no".into() });
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.server(2, ServerEvent::Listening(vec![endpoint(OURS)]));
+    desk.said();
+    // It ends by itself: nothing else serves, and that is said.
+    desk.exited(2, Exit::Code(1));
+    let said = desk.said();
+    assert!(
+        matches!(&said[..], [Report::ServerExited { serving: None, waiting: true, .. }]),
+        "{said:?}"
+    );
+    assert_eq!(desk.state.deadline(), None);
+}
+
+#[test]
+fn a_new_one_that_is_stopping_by_itself_is_not_taken_for_ready() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Stopping);
+    desk.server(2, ServerEvent::Ready);
+    desk.wait(30_000);
+    desk.wait(5_000);
+    assert_eq!(desk.did(), ["kill 2"]);
+}
+
+#[test]
+fn an_executable_that_somebody_else_touched_is_built_again_while_old_ones_drain() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Ready);
+    desk.exited(2, Exit::Signal(11));
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    desk.did();
+    desk.server(3, ServerEvent::Superseded);
+    assert_eq!(desk.did(), ["build 4 []"]);
+}
+
+#[test]
+fn a_restart_by_key_starts_what_was_late_with_the_old_one_stopped_first() {
+    let mut desk = Desk::starting_second();
+    desk.wait(30_000);
+    desk.exited(2, Exit::Code(0));
+    desk.did();
+    desk.step(Event::Key(Key::Restart));
+    desk.built(3, 2);
+    assert_eq!(desk.did(), ["build 3 []", "terminate 1"]);
+}
+
+#[test]
+fn after_a_conflict_those_that_still_drain_are_waited_for_after_a_crash() {
+    let held = vec![Held::File("data/lock".into())];
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Blocked(held));
+    desk.server(2, ServerEvent::Ready);
+    desk.exited(2, Exit::Signal(11));
+    desk.did();
+    // Generation 1 still has the lock, as far as is known.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 3 with socket"]);
+}
+
+#[test]
+fn what_a_new_one_has_waited_for_makes_the_next_stop_first() {
+    let held = vec![Held::File("data/lock".into())];
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Blocked(held.clone()));
+    desk.exited(1, Exit::Code(0));
+    desk.server(2, ServerEvent::Ready);
+    desk.server(2, ServerEvent::Holds(held));
+    desk.did();
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "terminate 2"]);
+}
+
+#[test]
+fn a_new_one_that_ends_in_good_order_wanted_nothing() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));
+    desk.exited(2, Exit::Code(0));
+    desk.wait(60_000);
+    assert_eq!(desk.did(), Vec::<String>::new());
+}

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use crate::app::{App, Life, catch};
-use crate::error::{Error, Failed, panic_message, report};
+use crate::error::{Error, Failed, panic_message, report, say};
 use crate::listener::{Inherited, Listening, Reserved};
 use crate::serve::{LINGER, Server, until};
 use crate::settings::Settings;
@@ -185,7 +185,7 @@ async fn serve(
         accepting.spawn(Arc::clone(&server).accept(listener));
     }
     if listening.ours && !settings.dev {
-        eprintln!("Listening on {}", listening.place);
+        say(format_args!("Listening on {}", listening.place));
     }
     notify::ready(&format!("Serving on {}", listening.place));
 
@@ -211,10 +211,10 @@ async fn end(life: Life, connections: usize, begun: Instant, grace: Duration) ->
     let (tasks, hooks) = life.end(begun + grace * 9 / 10, begun + grace).await;
     if connections + tasks > 0 {
         let took = begun.elapsed().as_secs_f32();
-        eprintln!(
+        say(format_args!(
             "warning: dropped after {took:.1} s (STARIO_GRACE): connections {connections}, \
              background tasks {tasks}"
-        );
+        ));
     }
     if hooks == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

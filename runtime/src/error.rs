@@ -4,7 +4,8 @@
 //! and plain text.
 
 use std::error::Error as StdError;
-use std::{fmt, io};
+use std::fmt;
+use std::io::{self, Write as _};
 
 /// What a bootstrap returns.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
@@ -106,5 +107,11 @@ pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
 
 /// Says an error on stderr, in cargo's style.
 pub(crate) fn report(message: impl fmt::Display) {
-    eprintln!("error: {message}");
+    say(format_args!("error: {message}"));
+}
+
+/// Prints a line on stderr. Nobody to read it is no reason to panic, as `eprintln!` does: the server
+/// goes on, and so does its stop.
+pub(crate) fn say(line: impl fmt::Display) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

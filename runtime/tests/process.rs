@@ -422,3 +422,20 @@ fn without_descriptors_left_it_waits_and_goes_on() {
     drop(clients);
     assert_eq!(last.answer().body, "Hello");
 }
+
+/// As behind a pipe whose reader has gone.
+#[test]
+fn it_serves_though_nobody_reads_what_it_prints() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut setup = setup_of(Command::new(support::workbench().with_file_name("hello")));
+    setup.command.env_remove("STARIO_BOOTSTRAP").stderr(writer);
+    let path = setup.path("socket");
+    let mut server = setup.env("STARIO_UNIX_SOCKET", &path).start();
+    server.told("READY=1");
+    let mut client = Client::new(UnixStream::connect(path).unwrap());
+    client.get("/");
+    assert_eq!(client.answer().body, "Hello");
+    server.stop();
+    assert_eq!(server.ended().status.code(), Some(0));
+}

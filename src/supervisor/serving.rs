@@ -192,7 +192,10 @@ impl State {
                 self.fleet.find(generation).into_iter().for_each(|it| it.wanted.clone_from(&held));
             }
             ServerEvent::SpawnFailed { message } => {
-                if self.fleet.remove(generation).is_some() {
+                if let Some((_, role)) = self.fleet.remove(generation) {
+                    if role == Role::Current {
+                        self.fleet.promote();
+                    }
                     actions.push(Action::Report(Report::ServerFailed { generation, message }));
                     self.start_next(now, actions);
                 }
@@ -200,9 +203,20 @@ impl State {
             ServerEvent::Superseded => {
                 // A later build has been at work on the file. If it was a good one the server comes
                 // from there; if not, it is built again.
-                if self.fleet.remove(generation).is_some() && self.ending.is_none() {
+                let Some((_, role)) = self.fleet.remove(generation) else { return };
+                if role == Role::Current {
+                    self.fleet.promote();
+                }
+                if self.ending.is_none() {
                     self.start_next(now, actions);
-                    if self.make == Make::Idle && self.fleet.is_empty() {
+                    // Who serves meanwhile, if anybody does, is not what was built.
+                    let alone = self.fleet.starting.is_none() && self.fleet.next.is_none();
+                    let missed = match role {
+                        Role::Current => alone && self.fleet.current.is_none(),
+                        Role::Starting => alone,
+                        Role::Leaving => false,
+                    };
+                    if self.make == Make::Idle && missed {
                         self.build(now, actions);
                     }
                 }
@@ -361,7 +375,8 @@ impl State {
 
     /// Whether it is to be heard from this server that it is ready.
     fn awaits_ready(&self, server: &Server) -> bool {
-        let expected = server.beside.is_some() || self.speaks;
+        let speaks = self.speaks && server.artifact.mentions.notify_socket;
+        let expected = speaks || self.fleet.is_starting(server.generation);
         expected && server.handover == Handover::Inherit && !server.ready && self.ours().is_some()
     }
 
@@ -608,7 +623,6 @@ impl State {
         let endpoints = if elsewhere { server.endpoints.clone() } else { Vec::new() };
         if serving.is_none() {
             // There is nothing better, so it stays, and is not waited for any more.
-            server.beside = None;
             self.speaks = false;
         }
         actions.push(Action::Report(Report::ServerNotReady {
