@@ -370,9 +370,16 @@ pub enum Action {
     Build(BuildOrder),
     /// End the build, cargo and all below it. Answered by its `Finished`.
     CancelBuild(Generation),
-    /// Start the server of this generation. `beside`: the process of the one that goes on serving
-    /// until this one is ready.
-    Start { generation: Generation, artifact: Artifact, handover: Handover, beside: Option<u32> },
+    /// Start a server.
+    Start {
+        generation: Generation,
+        artifact: Artifact,
+        handover: Handover,
+        /// The process of the one that goes on serving until this one is ready.
+        beside: Option<u32>,
+        /// It has run before. Its executable is no longer where cargo put it.
+        again: bool,
+    },
     /// Ask the server's group to stop (SIGTERM).
     Terminate(Generation),
     /// Make the server's group stop (SIGKILL).
@@ -503,6 +510,8 @@ pub enum Report {
     },
     /// It did not stop in time and is killed.
     ServerKilled { generation: Generation, pid: Option<u32>, grace: Duration },
+    /// The new one has failed also without the old one, which is started again.
+    ServerRestored { generation: Generation, failed: Generation },
     /// It has ended. `asked`: because we asked it to. `waiting`: nothing is being built, so the next
     /// change is waited for. `serving`: it had not taken over yet from this one, which goes on.
     ServerExited {

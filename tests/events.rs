@@ -56,9 +56,10 @@ fn is_right(event: &str, field: &str, value: &Value) -> bool {
             "event" | "message" | "rendered" | "level" | "text" | "executable" | "listen"
             | "status",
         ) => value.is_string(),
-        (_, "generation" | "serving" | "expected" | "folders" | "files" | "cancelled") => {
-            value.is_u64()
-        }
+        (
+            _,
+            "generation" | "serving" | "expected" | "failed" | "folders" | "files" | "cancelled",
+        ) => value.is_u64(),
         (_, "pid") => value.as_u64().is_some_and(|it| it > 1),
         (_, "code" | "signal") => value.is_i64() || value.is_null(),
         (_, "line" | "column") => value.as_u64().is_some_and(|it| it > 0) || value.is_null(),

@@ -645,6 +645,32 @@ fn a_port_that_the_old_one_has_is_tried_once_more() {
     started_once_more(it, "port", &port, &port);
 }
 
+#[test]
+fn an_old_server_that_was_stopped_for_one_that_fails_anyway_serves_again() {
+    const MAIN: &str = "src/bin/ready.rs";
+    const GOOD: &str = "Some(fixed_port())";
+    const PANIC: &str = "panic!(\"no disk\")";
+    let mut it = Swapping::start(&format!("port one {}", free_port()), NONE);
+    // It holds a port, and the new one fails for another reason: nobody can tell that before.
+    it.project.edit(MAIN, GOOD, PANIC);
+    let failed = it.spawned();
+    it.wait_for_of("server-conflict", failed);
+    let restored = it.wait_for("server-restored");
+    assert_eq!((&restored["generation"], &restored["failed"]), (&json!(1), &json!(failed)));
+    it.says("the last good server: the new one has failed without it, too");
+    it.look_from_here();
+    it.wait_for_of("server-listening", 1);
+    it.answers("one");
+
+    it.look_from_here();
+    it.project.write("way", "good two");
+    it.project.edit(MAIN, PANIC, GOOD);
+    it.taken_over();
+    it.wait_for_of("server-exited", 1);
+    it.answers("two");
+    it.end("INT", Some(130));
+}
+
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound").port()

@@ -105,6 +105,9 @@ impl Desk {
                     Some(format!("build {}{resolve} [{changed}]", order.generation))
                 }
                 Action::CancelBuild(generation) => Some(format!("cancel {generation}")),
+                Action::Start { generation, again: true, .. } => {
+                    Some(format!("start {generation} again"))
+                }
                 Action::Start { generation, handover: Handover::Direct, .. } => {
                     Some(format!("start {generation}"))
                 }
@@ -1400,5 +1403,37 @@ fn a_new_one_that_ends_in_good_order_wanted_nothing() {
     desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));
     desk.exited(2, Exit::Code(0));
     desk.wait(60_000);
+    assert_eq!(desk.did(), Vec::<String>::new());
+}
+
+#[test]
+fn an_old_server_that_was_stopped_in_vain_is_started_again() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Conflict(vec![Held::Address(endpoint(THEIRS))]));
+    desk.exited(2, Exit::Code(101));
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["terminate 1", "start 2 with socket"]);
+    // It was another mistake.
+    desk.server(2, ServerEvent::Spawned { pid: 202 });
+    desk.exited(2, Exit::Code(101));
+    assert_eq!(desk.did(), ["start 1 again"]);
+    desk.server(1, ServerEvent::Spawned { pid: 301 });
+    desk.server(1, ServerEvent::Ready);
+    // What comes next is started beside it.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 beside 301"]);
+}
+
+#[test]
+fn an_old_server_that_was_stopped_for_a_good_one_is_not() {
+    let mut desk = Desk::starting_second();
+    desk.server(2, ServerEvent::Conflict(vec![Held::Address(endpoint(THEIRS))]));
+    desk.exited(2, Exit::Code(1));
+    desk.exited(1, Exit::Code(0));
+    desk.server(2, ServerEvent::Spawned { pid: 202 });
+    desk.server(2, ServerEvent::Ready);
+    desk.did();
+    desk.exited(2, Exit::Code(1));
     assert_eq!(desk.did(), Vec::<String>::new());
 }

@@ -200,6 +200,9 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
             "server-killed",
             json!({ "generation": generation.0, "pid": pid, "grace": milliseconds(*grace) }),
         ),
+        Report::ServerRestored { generation, failed } => {
+            ("server-restored", json!({ "generation": generation.0, "failed": failed.0 }))
+        }
         Report::ServerExited { generation, exit, asked, waiting, serving } => (
             "server-exited",
             json!({

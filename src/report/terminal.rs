@@ -208,6 +208,11 @@ impl Terminal {
             Report::ServerNotReady { after, serving, endpoints, .. } => {
                 self.not_ready(*after, serving.is_some(), endpoints);
             }
+            Report::ServerRestored { .. } => self.status(
+                Tone::Note,
+                "Restored",
+                "the last good server: the new one has failed without it, too",
+            ),
             Report::ServerConflict { holds, way_out, .. } => self.conflict(holds, *way_out),
             Report::ServerSlowToStop { pid, endpoints, kill_in, awaited: true, .. } => {
                 self.slow_to_stop(*pid, endpoints, *kill_in);

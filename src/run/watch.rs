@@ -22,7 +22,7 @@ use crate::keys;
 use crate::plan::Plan;
 use crate::process::Groups;
 use crate::report::Reporter;
-use crate::server::{self, Equipment, NotifyFolder, ServerCommand, ServerHandle};
+use crate::server::{self, Equipment, Kept, NotifyFolder, ServerCommand, ServerHandle};
 use crate::supervisor::{Settings, Socket, State};
 use crate::watch::{self, Options, Watch};
 
@@ -54,6 +54,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         build: None,
         servers: HashMap::new(),
         notify,
+        kept: Kept::default(),
         ports: Vec::new(),
     };
     let mut actions = state.begin(Instant::now());
@@ -177,6 +178,7 @@ struct Effects<'a, 'b> {
     build: Option<BuildHandle>,
     servers: HashMap<Generation, ServerHandle>,
     notify: Option<NotifyFolder>,
+    kept: Kept,
     /// Where the last server listened that did.
     ports: Vec<u16>,
 }
@@ -187,8 +189,15 @@ impl Effects<'_, '_> {
         match action {
             Action::Build(order) => self.build(order),
             Action::CancelBuild(_) => self.build.iter().for_each(BuildHandle::cancel),
-            Action::Start { generation, artifact, handover, beside } => {
-                self.start(generation, artifact, handover, beside);
+            Action::Start { generation, artifact, handover, beside, again } => {
+                match self.executable(generation, artifact, again) {
+                    Ok(artifact) => self.start(generation, artifact, handover, beside),
+                    Err(message) => {
+                        let failed = ServerEvent::SpawnFailed { message };
+                        // The receiver is the loop's.
+                        let _ = self.sender.send(Event::Server(generation, failed));
+                    }
+                }
             }
             Action::Terminate(generation) => {
                 self.servers.get(&generation).into_iter().for_each(ServerHandle::terminate);
@@ -247,6 +256,26 @@ impl Effects<'_, '_> {
             Ok(project.build_command())
         };
         self.build = Some(self.builder.spawn(generation, prepare, changed));
+    }
+
+    /// What is to be run: one that has run before is no longer where cargo put it.
+    fn executable(
+        &mut self,
+        generation: Generation,
+        artifact: Artifact,
+        again: bool,
+    ) -> Result<Artifact, String> {
+        if !again {
+            let servers = &self.servers;
+            self.kept.keep(generation, &artifact, |it| servers.contains_key(&it));
+            return Ok(artifact);
+        }
+        match self.kept.path(generation) {
+            Some(executable) => Ok(Artifact { executable, ..artifact }),
+            None => Err("the last good server cannot be started again: cargo has put the new one \
+                         in its place"
+                .into()),
+        }
     }
 
     fn start(

@@ -20,6 +20,7 @@ use socket::KnownAs;
 
 mod cargo_run;
 mod exclusive;
+mod kept;
 pub mod listening;
 mod notify;
 mod serve;
@@ -32,6 +33,7 @@ mod windows;
 mod writes;
 
 pub use cargo_run::{CargoQuery, CargoRun};
+pub use kept::Kept;
 pub use notify::Folder as NotifyFolder;
 pub use serve::serve;
 pub use socket::Listener;

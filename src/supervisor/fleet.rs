@@ -77,6 +77,8 @@ pub(super) struct Candidate {
     pub(super) artifact: Artifact,
     /// It is not started beside others, whatever these do.
     pub(super) alone: bool,
+    /// It has run before.
+    pub(super) again: bool,
 }
 
 /// What a server that has ended was to us.

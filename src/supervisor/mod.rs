@@ -12,7 +12,7 @@ mod work;
 
 use std::time::{Duration, Instant};
 
-use self::fleet::Fleet;
+use self::fleet::{Candidate, Fleet};
 use self::loops::{Advice, LoopGuard, Writer};
 use self::work::Work;
 use crate::event::{
@@ -101,6 +101,8 @@ pub struct State {
     speaks: bool,
     /// What a server could not have, and ended or waited for, while the one before it lived.
     conflict: Vec<Held>,
+    /// The server that was stopped for another one, until that serves.
+    fallback: Option<Candidate>,
     /// The executable that ended, or was not ready in time, beside the server that goes on.
     refused: Option<Identity>,
     loops: LoopGuard,
@@ -119,6 +121,7 @@ impl State {
             mentioned: None,
             speaks: false,
             conflict: Vec::new(),
+            fallback: None,
             refused: None,
             last: Generation::default(),
             make: Make::Idle,

@@ -49,7 +49,8 @@ impl State {
         }
         self.refused = None;
         self.fleet.give_up(self.settings.grace, now, actions);
-        self.fleet.next = Some(Candidate { generation, artifact, alone });
+        self.fleet.next = Some(Candidate { generation, artifact, alone, again: false });
+        self.fallback = None;
         self.start_next(now, actions);
     }
 
@@ -88,7 +89,8 @@ impl State {
                 return;
             }
         }
-        let Some(Candidate { generation, artifact, .. }) = self.fleet.next.take() else { return };
+        let Some(next) = self.fleet.next.take() else { return };
+        let Candidate { generation, artifact, again, .. } = next;
         let handover = match self.settings.socket {
             Socket::Direct => Handover::Direct,
             Socket::Unbound | Socket::Offered(_) | Socket::Inherited(_) => Handover::Inherit,
@@ -120,7 +122,7 @@ impl State {
         }
         let executable = artifact.executable.clone();
         actions.push(Action::Report(Report::ServerStarting { generation, executable }));
-        actions.push(Action::Start { generation, artifact, handover, beside });
+        actions.push(Action::Start { generation, artifact, handover, beside, again });
     }
 
     /// Whether the next server may start while the old one serves: both have our socket, and by what
@@ -246,6 +248,7 @@ impl State {
         let (inherits, assumed) = (server.handover == Handover::Inherit, server.silent);
         actions.push(Action::Report(Report::ServerReady { generation, after }));
         self.speaks |= inherits;
+        self.fallback = None;
         if self.fleet.is_starting(generation) {
             self.take_over(now, actions);
             return;
@@ -448,17 +451,21 @@ impl State {
             self.fleet.promote();
         }
         let alone = self.fleet.current.is_none() && self.fleet.next.is_none();
+        let in_vain = by_itself && !retry && !server.ready && self.fallback.is_some();
         actions.push(Action::Report(Report::ServerExited {
             generation,
             exit,
             asked: role == Role::Leaving,
-            waiting: by_itself && !retry && alone && self.make == Make::Idle,
+            waiting: by_itself && !retry && !in_vain && alone && self.make == Make::Idle,
             serving: None,
         }));
         if retry {
             self.give_up_listener(generation, actions);
-            self.fleet.next =
-                Some(Candidate { generation, artifact: server.artifact, alone: false });
+            let artifact = server.artifact;
+            self.fleet.next = Some(Candidate { generation, artifact, alone: false, again: false });
+        } else if in_vain {
+            self.refused = Some(server.artifact.identity);
+            self.fall_back(generation, actions);
         }
         if self.ending.is_none() {
             self.start_next(now, actions);
@@ -500,11 +507,28 @@ impl State {
                 self.offer_again();
             }
             self.conflict = wanted;
-            self.fleet.next = Some(Candidate { generation, artifact, alone: true });
+            let old = self.fleet.current.as_ref();
+            self.fallback = old.map(|server| Candidate {
+                generation: server.generation,
+                artifact: server.artifact.clone(),
+                alone: true,
+                again: true,
+            });
+            self.fleet.next = Some(Candidate { generation, artifact, alone: true, again: false });
             self.start_next(now, actions);
         } else {
             self.refused = Some(artifact.identity);
         }
+    }
+
+    /// A server has ended before it was ready. If another one was stopped for it, it was in vain.
+    fn fall_back(&mut self, failed: Generation, actions: &mut Vec<Action>) {
+        let Some(old) = self.fallback.take() else { return };
+        let generation = old.generation;
+        // It was something else that kept it from starting.
+        self.conflict.clear();
+        self.fleet.next = Some(old);
+        actions.push(Action::Report(Report::ServerRestored { generation, failed }));
     }
 
     /// Whether a server may have ended because our listener holds the address that it wants: it was
