@@ -232,5 +232,6 @@ fn the_board_passes_its_own_tests() {
         .current_dir(&tiles.project.root)
         .output()
         .expect("cargo starts");
-    assert!(passed.status.success(), "{}", String::from_utf8_lossy(&passed.stdout));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(passed.status.success(), "{}{}", text(&passed.stderr), text(&passed.stdout));
 }
