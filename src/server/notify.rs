@@ -24,11 +24,15 @@ pub(super) use unix::Notify;
 pub struct Folder(Arc<TempDir>);
 
 impl Folder {
-    /// Makes one among the system's temporary files.
+    /// Makes one among the system's temporary files, and sees whether a socket can be made in it: its
+    /// path may be too long for one. Needs tokio's runtime.
     pub fn make(groups: &Groups) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("cargo-stario-").tempdir()?;
         groups.remove_at_end(folder.path())?;
-        Ok(Self(Arc::new(folder)))
+        let folder = Self(Arc::new(folder));
+        // As long as any that is to come.
+        Notify::open(&folder, Generation(999_999)).map(drop)?;
+        Ok(folder)
     }
 
     fn socket_of(&self, generation: Generation) -> PathBuf {
