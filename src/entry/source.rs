@@ -169,7 +169,9 @@ impl Scope {
                 plain(ident) == name
             }
             // A definition alone defines nothing; its use, also in this module, does.
-            Item::Macro(item) => !item.mac.path.is_ident("macro_rules"),
+            Item::Macro(item) => {
+                !item.mac.path.is_ident("macro_rules") && !is_our_main(&item.mac.path)
+            }
             Item::Verbatim(_) => true,
             _ => false,
         })
@@ -188,6 +190,12 @@ impl Scope {
             _ => None,
         })
     }
+}
+
+/// `stario::main!` lists bootstraps, and defines nothing but `fn main`.
+fn is_our_main(path: &syn::Path) -> bool {
+    let segments: Vec<_> = path.segments.iter().map(|it| plain(&it.ident)).collect();
+    segments == ["stario", "main"]
 }
 
 /// A name without the `r#` that makes it an identifier.

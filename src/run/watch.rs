@@ -99,7 +99,7 @@ fn notify_folder(groups: &Groups, sender: &mpsc::UnboundedSender<Event>) -> Opti
         text: format!(
             "servers cannot say when they are ready ({error}), so the old one is stopped first"
         ),
-        help: Some("TMPDIR names a folder that can be written to".into()),
+        help: Some("TMPDIR names a folder that can be written to; its path must be short".into()),
     };
     // The receiver is the loop's.
     let _ = sender.send(Event::Notice(notice));

@@ -50,16 +50,20 @@ impl Rivals {
         Self { old, ours, eye }
     }
 
-    /// Waits until the new one waits for a lock that the old one has.
+    /// Waits until the new one waits for a lock that the old one has, and goes on waiting: one that
+    /// is held for the time of a write alone is no obstacle.
     pub(super) async fn blocked(&self, new: u32) -> Vec<Held> {
         let old = self.old;
+        let mut before = Vec::new();
         loop {
             sleep(LOOK_EVERY).await;
             let waits = spawn_blocking(move || platform::waits_for(new, old)).await;
             let files = waits.unwrap_or_default();
-            if !files.is_empty() {
-                return files.into_iter().map(Held::File).collect();
+            let still: Vec<_> = files.iter().filter(|file| before.contains(*file)).collect();
+            if !still.is_empty() {
+                return still.into_iter().cloned().map(Held::File).collect();
             }
+            before = files;
         }
     }
 

@@ -280,7 +280,7 @@ impl Server {
         let (exit, served) = self.attend(group, orders, rivals.as_ref()).await;
         if let Some(rivals) = &mut rivals
             && !self.ready
-            && exit != Exit::Code(0)
+            && may_have_wanted(exit)
         {
             let wanted = rivals.wanted(self.errno).await;
             if !wanted.is_empty() {
@@ -413,6 +413,16 @@ impl Server {
     }
 }
 
+/// Whether a program that ends like this may have failed for something that it could not have. One
+/// that was killed or has crashed did not; a panic may also abort.
+fn may_have_wanted(exit: Exit) -> bool {
+    const ABORT: i32 = 6;
+    match exit {
+        Exit::Code(code) => code != 0,
+        Exit::Signal(signal) => signal == ABORT,
+    }
+}
+
 /// The exit code with which a shell would end after this: 128 + the signal.
 pub fn exit_code(exit: Exit) -> u8 {
     match exit {
@@ -424,6 +434,19 @@ pub fn exit_code(exit: Exit) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_killed_or_has_crashed_wanted_nothing() {
+        for (exit, may) in [
+            (Exit::Code(0), false),
+            (Exit::Code(101), true),
+            (Exit::Signal(6), true),
+            (Exit::Signal(9), false),
+            (Exit::Signal(11), false),
+        ] {
+            assert_eq!(may_have_wanted(exit), may, "{exit:?}");
+        }
+    }
 
     #[test]
     fn a_signal_is_128_more() {

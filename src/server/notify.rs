@@ -24,7 +24,8 @@ pub(super) use unix::Notify;
 pub struct Folder(Arc<TempDir>);
 
 impl Folder {
-    /// Makes one among the system's temporary files. Needs tokio's runtime.
+    /// Makes one among the system's temporary files, and sees whether a socket can be made in it: its
+    /// path may be too long for one. Needs tokio's runtime.
     pub fn make(groups: &Groups) -> io::Result<Self> {
         // The folder that the user names may have too long a name for a socket.
         Self::make_in(&std::env::temp_dir(), groups)
@@ -35,8 +36,8 @@ impl Folder {
         let folder = tempfile::Builder::new().prefix("cargo-stario-").tempdir_in(parent)?;
         groups.remove_at_end(folder.path())?;
         let folder = Self(Arc::new(folder));
-        // Now, when it can still be said that it does not work.
-        Notify::open(&folder, Generation(u64::MAX))?;
+        // As long as any that is to come.
+        Notify::open(&folder, Generation(999_999)).map(drop)?;
         Ok(folder)
     }
 

@@ -214,3 +214,10 @@ fn a_function_in_place_of_a_module() {
     assert!(is_function);
     assert!(modules.is_empty());
 }
+
+#[test]
+fn the_macro_that_lists_bootstraps_defines_none() {
+    let text = "async fn bootstrap() {}\nstario::main!(bootstrap, admin::bootstrap);";
+    sources(&[("main.rs", text)]).no_function(":boostrap", "main.rs", &["bootstrap"]);
+    sources(&[("main.rs", "other::main!(bootstrap);")]).found(":boostrap");
+}
