@@ -479,7 +479,7 @@ fn an_offered_socket_that_is_taken_stays() {
 #[test]
 fn an_offered_socket_is_given_up_when_the_server_binds_for_itself() {
     let mut desk = Desk::new(Socket::Offered(endpoint(OURS)));
-    desk.built(1, 1);
+    desk.build(1, that_mentions(1, true, false));
     desk.server(1, ServerEvent::Spawned { pid: 101 });
     desk.did();
     desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
@@ -668,7 +668,7 @@ fn a_build_script_that_writes_a_watched_file_is_noticed() {
 #[test]
 fn a_server_that_takes_long_to_bind_for_itself_is_believed_then() {
     let mut desk = Desk::new(Socket::Offered(endpoint(OURS)));
-    desk.built(1, 1);
+    desk.build(1, that_mentions(1, true, false));
     desk.server(1, ServerEvent::Spawned { pid: 101 });
     desk.wait(3_000);
     let said = desk.said();
@@ -1130,10 +1130,10 @@ fn side_by_side_without_a_word_the_new_one_is_ready_when_it_accepts() {
 fn a_new_one_that_binds_for_itself_is_believed_after_a_while() {
     let mut desk = Desk::starting_second();
     desk.server(2, ServerEvent::Listening(vec![endpoint(THEIRS)]));
-    desk.wait(2_900);
-    // A port for metrics may come first.
+    desk.wait(29_000);
+    // A port for metrics may come first, and it may still say that it is ready.
     assert_eq!(desk.did(), Vec::<String>::new());
-    desk.wait(200);
+    desk.wait(1_100);
     assert_eq!(desk.did(), ["terminate 1", "give up listener"]);
     desk.exited(1, Exit::Code(0));
     desk.change("src/main.rs");
@@ -1436,4 +1436,57 @@ fn an_old_server_that_was_stopped_for_a_good_one_is_not() {
     desk.did();
     desk.exited(2, Exit::Code(1));
     assert_eq!(desk.did(), Vec::<String>::new());
+}
+
+#[test]
+fn a_port_that_is_opened_long_before_our_socket_is_taken_is_no_sign() {
+    let mut desk = Desk::new(Socket::Offered(endpoint(OURS)));
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    // A port for metrics, then a slow database.
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.wait(20_000);
+    assert_eq!(desk.did(), ["build 1 []", "start 1 with socket"]);
+    desk.server(1, ServerEvent::Ready);
+    desk.server(1, ServerEvent::Listening(vec![endpoint(OURS), endpoint(THEIRS)]));
+    desk.wait(60_000);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "start 2 beside 101"]);
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.server(2, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.wait(20_000);
+    desk.server(2, ServerEvent::Ready);
+    desk.server(2, ServerEvent::Listening(vec![endpoint(OURS), endpoint(THEIRS)]));
+    desk.wait(60_000);
+    assert_eq!(desk.did(), ["terminate 1", "kill 1"]);
+}
+
+#[test]
+fn one_that_is_ready_and_listens_elsewhere_alone_binds_for_itself() {
+    let mut desk = Desk::new(Socket::Offered(endpoint(OURS)));
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.server(1, ServerEvent::Ready);
+    desk.wait(2_900);
+    assert_eq!(desk.did(), ["build 1 []", "start 1 with socket"]);
+    desk.wait(200);
+    assert_eq!(desk.did(), ["give up listener"]);
+}
+
+#[test]
+fn an_old_server_that_was_stopped_in_vain_has_our_socket_again() {
+    let mut desk = Desk::starting_second();
+    // An address of somebody else's.
+    desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));
+    desk.exited(2, Exit::Code(1));
+    desk.exited(1, Exit::Code(0));
+    desk.exited(2, Exit::Code(1));
+    assert_eq!(desk.did(), ["terminate 1", "start 2 with socket", "give up listener", "start 2"]);
+    desk.exited(2, Exit::Code(1));
+    assert!(matches!(
+        desk.actions.last(),
+        Some(Action::Start { again: true, handover: Handover::Inherit, .. })
+    ));
 }

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::Failed;
+use crate::serve::of_one_connection;
 use crate::settings::Settings;
 
 #[cfg(unix)]
@@ -227,6 +228,17 @@ pub(crate) enum Listener {
     },
 }
 
+/// The next connection that waits, if one does. What is wrong with one says nothing of the others.
+fn next<T>(mut accept: impl FnMut() -> io::Result<T>) -> Option<T> {
+    loop {
+        match accept() {
+            Ok(accepted) => return Some(accepted),
+            Err(error) if of_one_connection(&error) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 impl Listener {
     /// The next connection, with the client's address where it has one.
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
@@ -252,7 +264,7 @@ impl Listener {
             Self::Tcp { listener, ours: true } => {
                 // Tokio's own accept knows only of what the system has announced so far.
                 let Ok(listener) = listener.into_std() else { return last };
-                while let Ok((stream, peer)) = listener.accept() {
+                while let Some((stream, peer)) = next(|| listener.accept()) {
                     let stream =
                         stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
                     last.extend(stream.ok().map(|stream| (Stream::tcp(stream), Some(peer))));
@@ -265,7 +277,7 @@ impl Listener {
                 // Nobody new finds it; those that did wait in the queue.
                 drop(file);
                 let Ok(listener) = listener.into_std() else { return last };
-                while let Ok((stream, _)) = listener.accept() {
+                while let Some((stream, _)) = next(|| listener.accept()) {
                     let stream =
                         stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
                     last.extend(stream.ok().map(|stream| (Stream::Unix(stream), None)));

@@ -159,7 +159,7 @@ impl Server {
 }
 
 /// Whether an accept failed because of the connection that it would have returned.
-fn of_one_connection(error: &io::Error) -> bool {
+pub(crate) fn of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

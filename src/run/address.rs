@@ -112,7 +112,8 @@ pub(super) fn server_command(
             host: address.host.clone(),
             port: address.port,
             unix_socket: address.unix_socket.clone(),
-            grace: plan.config.grace,
+            // It is killed after the whole of it, and may want to say what it has not done.
+            grace: plan.config.grace.mul_f64(0.95),
             tracer: plan.config.tracer.clone(),
             bootstrap: plan.entry.function.clone(),
             dev,

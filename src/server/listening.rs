@@ -75,7 +75,6 @@ pub(super) async fn watch(
     say: impl Fn(Vec<Endpoint>),
 ) {
     let held = || offered.as_ref().and_then(Weak::upgrade);
-    let ours = held().as_deref().map(Listener::known_as);
     let mut taken = None;
     let mut known = Vec::new();
     let mut pause = FIRST;
@@ -87,6 +86,8 @@ pub(super) async fn watch(
         let look = if pause < LONGEST { Look::Leader } else { Look::Group };
         // Its panic or the runtime's end: nothing to be found.
         let path = unix_socket.clone();
+        // What was given up is the server's own.
+        let ours = held().as_deref().map(Listener::known_as);
         let mut found = spawn_blocking(move || platform::listening(group, look, path.as_deref()))
             .await
             .unwrap_or_default();

@@ -244,6 +244,8 @@ impl State {
             return;
         }
         server.ready = true;
+        // From now on it is known whether it takes our socket, as soon as it has been looked at.
+        server.elsewhere_since = server.elsewhere_since.and(Some(now));
         let after = now.saturating_duration_since(server.started);
         let (inherits, assumed) = (server.handover == Handover::Inherit, server.silent);
         actions.push(Action::Report(Report::ServerReady { generation, after }));
@@ -348,14 +350,8 @@ impl State {
             }
             return;
         }
-        if let Socket::Offered(ours) = self.settings.socket.clone()
-            && inherits
-        {
-            if takes {
-                self.settings.socket = Socket::Inherited(ours);
-            } else {
-                self.give_up_listener(generation, actions);
-            }
+        if takes && inherits {
+            self.conclude_taken();
         }
         let awaited = self.fleet.current.as_ref().is_some_and(|server| self.awaits_ready(server));
         if !awaited {
@@ -527,6 +523,13 @@ impl State {
         let generation = old.generation;
         // It was something else that kept it from starting.
         self.conflict.clear();
+        if self.settings.follows
+            && self.settings.socket == Socket::Direct
+            && old.artifact.mentions.listen_fds
+        {
+            // Given up for the new one.
+            self.settings.socket = Socket::Unbound;
+        }
         self.fleet.next = Some(old);
         actions.push(Action::Report(Report::ServerRestored { generation, failed }));
     }
@@ -658,16 +661,27 @@ impl State {
         if serving.is_some() {
             self.refused = Some(identity);
             self.fleet.give_up(self.settings.grace, now, actions);
-        } else {
-            self.show(generation, now, actions);
+        } else if let Some(server) = self.fleet.find(generation) {
+            // Where it listens is said when that shows.
+            server.silent = true;
         }
     }
 
-    /// When it is clear that a server binds for itself in place of taking our socket.
+    /// When it is clear that a server binds for itself in place of taking our socket. Its address may
+    /// also be one that it has beside ours, and opens first: where the executable can say that it is
+    /// ready, that decides.
     fn binds_itself(&self, server: &Server) -> Option<Instant> {
-        let inherited = matches!(self.settings.socket, Socket::Inherited(_));
-        let since = server.elsewhere_since.filter(|_| inherited && self.settings.follows)?;
-        Some(since + BINDS_ITSELF)
+        let since = server.elsewhere_since.filter(|_| self.settings.follows)?;
+        let mentions = server.artifact.mentions;
+        let speaks = mentions.listen_fds && mentions.notify_socket;
+        match self.settings.socket {
+            Socket::Direct | Socket::Unbound => None,
+            Socket::Offered(_) | Socket::Inherited(_) if speaks && !server.ready => {
+                Some(server.started + self.settings.ready_timeout)
+            }
+            Socket::Offered(_) if !speaks => Some(since),
+            Socket::Offered(_) | Socket::Inherited(_) => Some(since + BINDS_ITSELF),
+        }
     }
 
     fn goes_its_own_way(
