@@ -56,7 +56,8 @@ fn under_load(
         assert!(counts.versions.contains_key(version), "{version}: {counts}\n{}", run.story());
     }
     assert_eq!(counts.refused, 0, "{counts}\n{}", run.story());
-    eventually("the tool has no more files open than before", || open_files(run) <= files);
+    // It keeps the executables of the two servers before the present one.
+    eventually("the tool has no more files open than before", || open_files(run) <= files + 2);
     counts
 }
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use crate::event::{Artifact, Generation};
 
-/// How many are kept of servers that have ended.
-const KEPT: usize = 2;
+/// How many are kept of servers that have ended: the last one, which a new one may yet fail after.
+const KEPT: usize = 1;
 
 /// Open files, by the generation that was started from them.
 #[derive(Debug, Default)]
@@ -30,7 +30,8 @@ impl Kept {
             self.0.insert(generation, file);
         }
         let ended: Vec<_> = self.0.keys().copied().filter(|it| !lives(*it)).collect();
-        for generation in ended.iter().rev().skip(KEPT + 1) {
+        // The one that is about to start does not live yet.
+        for generation in ended.iter().rev().skip(1 + KEPT) {
             self.0.remove(generation);
         }
     }
