@@ -5,8 +5,10 @@
 //! (`Fleet`). They meet where a build ends: its executable replaces the living server's, or is the
 //! same and leaves it alone.
 
+mod address;
 mod fleet;
 mod loops;
+mod patience;
 mod serving;
 mod work;
 

@@ -3,22 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::fleet::{Candidate, Phase, Role, SILENT, Server};
+use super::fleet::{Candidate, Phase, Role, Server};
+use super::patience::SLOW_TO_START;
 use super::work::Work;
 use super::{Make, Socket, State};
 use crate::event::{
-    Action, Artifact, Endpoint, Exit, Generation, Handover, Held, Report, ServerEvent, Swap, WayOut,
+    Action, Artifact, Exit, Generation, Handover, Held, Report, ServerEvent, Swap, WayOut,
 };
 
 /// A server that was offered our socket and fails this soon may have failed because of it.
 const EARLY: Duration = Duration::from_secs(60);
-/// A server that was handed our socket and shows nothing else for this long is said to serve with
-/// it.
-const ASSUME_TAKEN: Duration = Duration::from_secs(1);
-/// A server that is to take our socket and listens elsewhere alone for this long binds for itself.
-const BINDS_ITSELF: Duration = Duration::from_secs(3);
-/// A server that is not ready after this time is spoken of.
-const SLOW_TO_START: Duration = Duration::from_secs(2);
 
 impl State {
     /// A build succeeded: its executable takes over, unless it is what already lives.
@@ -52,32 +46,6 @@ impl State {
         self.fleet.next = Some(Candidate { generation, artifact, alone, again: false });
         self.fallback = None;
         self.start_next(now, actions);
-    }
-
-    /// The code has changed: what it can do with a socket may be something else now.
-    fn follow(&mut self, artifact: &Artifact, actions: &mut Vec<Action>) {
-        let mentions = artifact.mentions.listen_fds;
-        let before = self.mentioned.replace(mentions);
-        if !self.settings.follows {
-            return;
-        }
-        match (&self.settings.socket, before, mentions) {
-            (Socket::Direct, None | Some(false), true) => self.settings.socket = Socket::Unbound,
-            (Socket::Unbound, _, false) => self.settings.socket = Socket::Direct,
-            (Socket::Offered(_) | Socket::Inherited(_), Some(true), false) => {
-                // The old server has its own copy, and serves with it until it is gone.
-                self.settings.socket = Socket::Direct;
-                actions.push(Action::GiveUpListener);
-            }
-            _ => {}
-        }
-    }
-
-    /// It is open again whether servers take our socket: one has not come up with it.
-    fn offer_again(&mut self) {
-        if let Socket::Inherited(ours) = self.settings.socket.clone() {
-            self.settings.socket = Socket::Offered(ours);
-        }
     }
 
     /// Starts the server that waits: beside the one that serves, or once nothing is in its way.
@@ -263,15 +231,8 @@ impl State {
         }
     }
 
-    /// It was offered our socket, it serves, and it listens on nothing else: it takes ours.
-    fn conclude_taken(&mut self) {
-        if let Socket::Offered(ours) = self.settings.socket.clone() {
-            self.settings.socket = Socket::Inherited(ours);
-        }
-    }
-
     /// The new server serves, and the old one is asked to stop.
-    fn take_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    pub(super) fn take_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let Some(generation) = self.fleet.starting.as_ref().map(|it| it.generation) else { return };
         self.fleet.retire(self.settings.grace, now, actions);
         self.fleet.promote();
@@ -318,111 +279,6 @@ impl State {
             self.conflict = held;
             self.fleet.retire(self.settings.grace, now, actions);
             self.fleet.promote();
-        }
-    }
-
-    // ---- where it listens ----
-
-    /// A server shows where it listens.
-    fn listening(
-        &mut self,
-        generation: Generation,
-        endpoints: Vec<Endpoint>,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let ours = self.ours().cloned();
-        let Some(server) = self.fleet.find(generation) else { return };
-        if server.endpoints == endpoints || server.phase != Phase::Serving {
-            return;
-        }
-        server.endpoints = endpoints;
-        let inherits = server.handover == Handover::Inherit;
-        let takes = ours.as_ref().is_some_and(|ours| server.endpoints.contains(ours));
-        server.elsewhere_since = match server.elsewhere_since {
-            since if inherits && !takes => since.or(Some(now)),
-            _ => None,
-        };
-        if self.fleet.is_starting(generation) {
-            // Who never says when it is ready is so when it accepts.
-            if takes && self.settings.swap == Swap::Overlap && !self.speaks {
-                self.take_over(now, actions);
-            }
-            return;
-        }
-        if takes && inherits {
-            self.conclude_taken();
-        }
-        let awaited = self.fleet.current.as_ref().is_some_and(|server| self.awaits_ready(server));
-        if !awaited {
-            self.show(generation, now, actions);
-        }
-    }
-
-    fn ours(&self) -> Option<&Endpoint> {
-        match &self.settings.socket {
-            Socket::Direct | Socket::Unbound => None,
-            Socket::Offered(ours) | Socket::Inherited(ours) => Some(ours),
-        }
-    }
-
-    fn give_up_listener(&mut self, generation: Generation, actions: &mut Vec<Action>) {
-        self.settings.socket = Socket::Direct;
-        actions.push(Action::GiveUpListener);
-        actions.push(Action::Report(Report::ListenerGivenUp { generation }));
-    }
-
-    /// Whether it is to be heard from this server that it is ready.
-    fn awaits_ready(&self, server: &Server) -> bool {
-        let speaks = self.speaks && server.artifact.mentions.notify_socket;
-        let expected = speaks || self.fleet.is_starting(server.generation);
-        expected && server.handover == Handover::Inherit && !server.ready && self.ours().is_some()
-    }
-
-    /// Says where the server that serves can be reached, unless that was said.
-    fn show(&mut self, generation: Generation, now: Instant, actions: &mut Vec<Action>) {
-        let inherited = match &self.settings.socket {
-            Socket::Inherited(ours) => Some(ours.clone()),
-            Socket::Direct | Socket::Unbound | Socket::Offered(_) => None,
-        };
-        let named_port = self.settings.named_port;
-        let Some(server) = self.fleet.current.as_mut().filter(|it| it.generation == generation)
-        else {
-            return;
-        };
-        let ours = inherited.filter(|_| server.handover == Handover::Inherit);
-        let mut endpoints = server.endpoints.clone();
-        endpoints.extend(ours.clone());
-        endpoints.sort();
-        endpoints.dedup();
-        // The one that people ask for, before what the server has beside it.
-        endpoints.sort_by_key(|endpoint| Some(endpoint) != ours.as_ref());
-        if endpoints.is_empty() || endpoints == server.said {
-            return;
-        }
-        let first = server.said.is_empty();
-        server.said.clone_from(&endpoints);
-        let after = now.saturating_duration_since(server.started);
-        actions.push(Action::Report(Report::ServerListening {
-            generation,
-            endpoints: endpoints.clone(),
-            after,
-        }));
-        if let Some(expected) = named_port
-            && expected != 0
-            && first
-        {
-            if endpoints.iter().any(|endpoint| endpoint.port() == Some(expected)) {
-                self.elsewhere.clear();
-            } else if self.elsewhere != endpoints {
-                // Who has read it once need not read it after every save.
-                self.elsewhere.clone_from(&endpoints);
-                actions.push(Action::Report(Report::ServerElsewhere {
-                    generation,
-                    expected,
-                    endpoints,
-                }));
-            }
         }
     }
 
@@ -541,164 +397,5 @@ impl State {
             && server.handover == Handover::Inherit
             && matches!(exit, Exit::Code(code) if code != 0)
             && now.saturating_duration_since(server.started) < EARLY
-    }
-
-    // ---- time ----
-
-    /// When something is due of a server that lives.
-    pub(super) fn serving_deadline(&self) -> Option<Instant> {
-        let servers = self.fleet.current.iter().chain(&self.fleet.starting);
-        servers
-            .flat_map(|server| {
-                [
-                    self.silence(server),
-                    self.slow(server),
-                    self.overdue(server),
-                    self.binds_itself(server),
-                ]
-            })
-            .flatten()
-            .min()
-    }
-
-    /// Does what time asks for of the servers that live.
-    pub(super) fn serving_due(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let living: Vec<Generation> =
-            self.fleet.starting.iter().chain(&self.fleet.current).map(|it| it.generation).collect();
-        for generation in living {
-            let find = |state: &Self, at: fn(&Self, &Server) -> Option<Instant>| {
-                let mut servers = state.fleet.starting.iter().chain(&state.fleet.current);
-                servers.find(|it| it.generation == generation).and_then(|it| at(state, it))
-            };
-            if come(find(self, Self::binds_itself)) {
-                self.goes_its_own_way(generation, now, actions);
-            }
-            if come(find(self, Self::slow)) {
-                self.is_slow(generation, now, actions);
-            }
-            if come(find(self, Self::overdue)) {
-                self.is_overdue(generation, now, actions);
-            }
-            if come(find(self, Self::silence)) {
-                self.is_silent(generation, now, actions);
-            }
-        }
-    }
-
-    /// When something is to be said or assumed of a server that shows no address.
-    fn silence(&self, server: &Server) -> Option<Instant> {
-        if !server.said.is_empty() || server.silent || self.awaits_ready(server) {
-            return None;
-        }
-        match self.settings.socket {
-            Socket::Direct | Socket::Unbound => Some(server.started + SILENT),
-            Socket::Offered(_) | Socket::Inherited(_) => Some(server.started + ASSUME_TAKEN),
-        }
-    }
-
-    fn is_silent(&mut self, generation: Generation, now: Instant, actions: &mut Vec<Action>) {
-        let Some(server) = self.fleet.find(generation) else { return };
-        server.silent = true;
-        let (ready, after) = (server.ready, now.saturating_duration_since(server.started));
-        match self.settings.socket.clone() {
-            Socket::Direct | Socket::Unbound => {
-                actions.push(Action::Report(Report::ServerSilent { generation, after }));
-            }
-            Socket::Offered(_) if ready => {
-                self.conclude_taken();
-                self.show(generation, now, actions);
-            }
-            // Said, not concluded: it may still be on its way to bind for itself.
-            Socket::Offered(ours) => {
-                let endpoints = vec![ours];
-                server.said.clone_from(&endpoints);
-                actions.push(Action::Report(Report::ServerListening {
-                    generation,
-                    endpoints,
-                    after,
-                }));
-            }
-            Socket::Inherited(_) => self.show(generation, now, actions),
-        }
-    }
-
-    /// When a server is to be spoken of that is not ready.
-    fn slow(&self, server: &Server) -> Option<Instant> {
-        server.slow_at.filter(|_| self.awaits_ready(server))
-    }
-
-    fn is_slow(&mut self, generation: Generation, now: Instant, actions: &mut Vec<Action>) {
-        let serving = self.fleet.serving().filter(|serving| *serving != generation);
-        let Some(server) = self.fleet.find(generation) else { return };
-        server.slow_at = None;
-        let after = now.saturating_duration_since(server.started);
-        actions.push(Action::Report(Report::ServerSlowToStart { generation, after, serving }));
-    }
-
-    /// When a server is given up that is not ready.
-    fn overdue(&self, server: &Server) -> Option<Instant> {
-        self.awaits_ready(server).then(|| server.started + self.settings.ready_timeout)
-    }
-
-    fn is_overdue(&mut self, generation: Generation, now: Instant, actions: &mut Vec<Action>) {
-        let serving = self.fleet.serving().filter(|serving| *serving != generation);
-        let Some(server) = self.fleet.find(generation) else { return };
-        let after = now.saturating_duration_since(server.started);
-        let identity = server.artifact.identity;
-        let elsewhere = server.elsewhere_since.is_some();
-        let endpoints = if elsewhere { server.endpoints.clone() } else { Vec::new() };
-        if serving.is_none() {
-            // There is nothing better, so it stays, and is not waited for any more.
-            self.speaks = false;
-        }
-        actions.push(Action::Report(Report::ServerNotReady {
-            generation,
-            after,
-            serving,
-            endpoints,
-        }));
-        if serving.is_some() {
-            self.refused = Some(identity);
-            self.fleet.give_up(self.settings.grace, now, actions);
-        } else if let Some(server) = self.fleet.find(generation) {
-            // Where it listens is said when that shows.
-            server.silent = true;
-        }
-    }
-
-    /// When it is clear that a server binds for itself in place of taking our socket. Its address may
-    /// also be one that it has beside ours, and opens first: where the executable can say that it is
-    /// ready, that decides.
-    fn binds_itself(&self, server: &Server) -> Option<Instant> {
-        let since = server.elsewhere_since.filter(|_| self.settings.follows)?;
-        let mentions = server.artifact.mentions;
-        let speaks = mentions.listen_fds && mentions.notify_socket;
-        match self.settings.socket {
-            Socket::Direct | Socket::Unbound => None,
-            Socket::Offered(_) | Socket::Inherited(_) if speaks && !server.ready => {
-                Some(server.started + self.settings.ready_timeout)
-            }
-            Socket::Offered(_) if !speaks => Some(since),
-            Socket::Offered(_) | Socket::Inherited(_) => Some(since + BINDS_ITSELF),
-        }
-    }
-
-    fn goes_its_own_way(
-        &mut self,
-        generation: Generation,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        if self.fleet.is_starting(generation) {
-            self.fleet.retire(self.settings.grace, now, actions);
-            self.fleet.promote();
-        }
-        if let Some(server) = self.fleet.find(generation) {
-            server.elsewhere_since = None;
-            server.handover = Handover::Direct;
-        }
-        self.give_up_listener(generation, actions);
-        self.show(generation, now, actions);
     }
 }
