@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal};
@@ -25,6 +25,9 @@ const FIRST_PASSED: i32 = 3;
 /// How long killed processes may take to be gone: a process in the middle of disk I/O cannot be
 /// killed, and shall not hold up the tool for ever.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the drop of a group may wait for its processes to be gone: it blocks the tool's loop.
+const DROPPED_WITHIN: Duration = Duration::from_millis(50);
 
 /// Starts programs, each in a group of its own, and keeps the watchdog that outlives the tool.
 #[derive(Clone, Debug)]
@@ -249,8 +252,13 @@ impl Drop for Group {
     fn drop(&mut self) {
         if !self.finished {
             self.kill();
-            // Once: nobody can wait here.
-            group(self.pid).map(|leader| session::kill_rest(&[leader]));
+            // What is killed is gone in a moment, as a rule; longer than that nobody can wait here.
+            let end = Instant::now() + DROPPED_WITHIN;
+            while group(self.pid).is_some_and(|leader| session::kill_rest(&[leader]))
+                && Instant::now() < end
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             self.finish();
         }
     }
