@@ -22,7 +22,12 @@ struct Desk {
 
 impl Desk {
     fn new(socket: Socket) -> Self {
-        let state = State::new(Settings {
+        Self::with(socket, |_| {})
+    }
+
+    /// One with other settings than the usual ones.
+    fn with(socket: Socket, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
             grace: Duration::from_secs(5),
             debounce: Duration::from_millis(30),
             follows: matches!(socket, Socket::Offered(_) | Socket::Unbound),
@@ -30,8 +35,10 @@ impl Desk {
             swap: Swap::Auto,
             ready_timeout: Duration::from_secs(30),
             named_port: None,
-        });
-        let mut desk = Self { state, now: Instant::now(), actions: Vec::new() };
+        };
+        change(&mut settings);
+        let mut desk =
+            Self { state: State::new(settings), now: Instant::now(), actions: Vec::new() };
         desk.actions = desk.state.begin(desk.now);
         desk
     }
@@ -517,18 +524,10 @@ fn a_server_that_shows_no_address_is_spoken_of_once() {
 
 #[test]
 fn a_server_elsewhere_than_asked_is_a_warning() {
-    let mut desk = Desk::new(Socket::Direct);
-    desk.state = State::new(Settings {
-        grace: Duration::from_secs(5),
-        debounce: Duration::from_millis(30),
-        socket: Socket::Direct,
-        follows: true,
-        swap: Swap::Auto,
-        ready_timeout: Duration::from_secs(30),
-        named_port: Some(8080),
+    let mut desk = Desk::with(Socket::Direct, |it| {
+        it.follows = true;
+        it.named_port = Some(8080);
     });
-    let begun = desk.state.begin(desk.now);
-    desk.actions = begun;
     desk.built(1, 1);
     desk.server(1, ServerEvent::Spawned { pid: 101 });
     desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
@@ -784,17 +783,7 @@ fn somebody_who_saves_again_on_each_new_answer_is_not_taken_for_a_loop_and_never
 impl Desk {
     /// One whose first server (generation 1, pid 101) took our socket and said that it is ready.
     fn ready_with(swap: Swap) -> Self {
-        let mut desk = Self::new(Socket::Offered(endpoint(OURS)));
-        desk.state = State::new(Settings {
-            grace: Duration::from_secs(5),
-            debounce: Duration::from_millis(30),
-            socket: Socket::Offered(endpoint(OURS)),
-            follows: true,
-            swap,
-            ready_timeout: Duration::from_secs(30),
-            named_port: None,
-        });
-        desk.actions = desk.state.begin(desk.now);
+        let mut desk = Self::with(Socket::Offered(endpoint(OURS)), |it| it.swap = swap);
         desk.built(1, 1);
         desk.server(1, ServerEvent::Spawned { pid: 101 });
         desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
@@ -1104,17 +1093,7 @@ fn servers_that_never_say_that_they_are_ready_are_stopped_first() {
 
 #[test]
 fn side_by_side_without_a_word_the_new_one_is_ready_when_it_accepts() {
-    let mut desk = Desk::new(Socket::Inherited(endpoint(OURS)));
-    desk.state = State::new(Settings {
-        grace: Duration::from_secs(5),
-        debounce: Duration::from_millis(30),
-        socket: Socket::Inherited(endpoint(OURS)),
-        follows: false,
-        swap: Swap::Overlap,
-        ready_timeout: Duration::from_secs(30),
-        named_port: None,
-    });
-    desk.actions = desk.state.begin(desk.now);
+    let mut desk = Desk::with(Socket::Inherited(endpoint(OURS)), |it| it.swap = Swap::Overlap);
     desk.built(1, 1);
     desk.server(1, ServerEvent::Spawned { pid: 101 });
     desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
@@ -1187,17 +1166,7 @@ fn that_mentions(identity: u128, listen_fds: bool, notify_socket: bool) -> Build
 
 #[test]
 fn a_server_that_learns_to_take_our_socket_is_offered_it() {
-    let mut desk = Desk::serving(Socket::Direct);
-    desk.state = State::new(Settings {
-        grace: Duration::from_secs(5),
-        debounce: Duration::from_millis(30),
-        socket: Socket::Direct,
-        follows: true,
-        swap: Swap::Auto,
-        ready_timeout: Duration::from_secs(30),
-        named_port: None,
-    });
-    desk.actions = desk.state.begin(desk.now);
+    let mut desk = Desk::with(Socket::Direct, |it| it.follows = true);
     desk.build(1, that_mentions(1, false, false));
     assert_eq!(desk.did(), ["build 1 []", "start 1"]);
     desk.server(1, ServerEvent::Spawned { pid: 101 });
@@ -1280,17 +1249,7 @@ fn an_executable_that_somebody_else_touched_is_built_again_beside_the_old_one_to
 
 #[test]
 fn side_by_side_without_a_word_the_new_one_that_is_left_alone_is_said_to_serve() {
-    let mut desk = Desk::new(Socket::Inherited(endpoint(OURS)));
-    desk.state = State::new(Settings {
-        grace: Duration::from_secs(5),
-        debounce: Duration::from_millis(30),
-        socket: Socket::Inherited(endpoint(OURS)),
-        follows: false,
-        swap: Swap::Overlap,
-        ready_timeout: Duration::from_secs(30),
-        named_port: None,
-    });
-    desk.actions = desk.state.begin(desk.now);
+    let mut desk = Desk::with(Socket::Inherited(endpoint(OURS)), |it| it.swap = Swap::Overlap);
     desk.built(1, 1);
     desk.server(1, ServerEvent::Spawned { pid: 101 });
     desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
@@ -1306,17 +1265,7 @@ fn side_by_side_without_a_word_the_new_one_that_is_left_alone_is_said_to_serve()
 
 #[test]
 fn where_the_one_before_it_could_not_be_started_the_next_one_serves() {
-    let mut desk = Desk::new(Socket::Inherited(endpoint(OURS)));
-    desk.state = State::new(Settings {
-        grace: Duration::from_secs(5),
-        debounce: Duration::from_millis(30),
-        socket: Socket::Inherited(endpoint(OURS)),
-        follows: false,
-        swap: Swap::Overlap,
-        ready_timeout: Duration::from_secs(30),
-        named_port: None,
-    });
-    desk.actions = desk.state.begin(desk.now);
+    let mut desk = Desk::with(Socket::Inherited(endpoint(OURS)), |it| it.swap = Swap::Overlap);
     desk.built(1, 1);
     desk.change("src/main.rs");
     desk.built(2, 2);
