@@ -190,7 +190,7 @@ impl Effects<'_, '_> {
             Action::Build(order) => self.build(order),
             Action::CancelBuild(_) => self.build.iter().for_each(BuildHandle::cancel),
             Action::Start { generation, artifact, handover, beside, again } => {
-                match self.executable(generation, artifact, again) {
+                match self.executable(generation, artifact, handover, again) {
                     Ok(artifact) => self.start(generation, artifact, handover, beside),
                     Err(message) => {
                         let failed = ServerEvent::SpawnFailed { message };
@@ -263,11 +263,15 @@ impl Effects<'_, '_> {
         &mut self,
         generation: Generation,
         artifact: Artifact,
+        handover: Handover,
         again: bool,
     ) -> Result<Artifact, String> {
         if !again {
-            let servers = &self.servers;
-            self.kept.keep(generation, &artifact, |it| servers.contains_key(&it));
+            // Only those that share our socket are ever stopped for one that may not come up.
+            if handover == Handover::Inherit {
+                let servers = &self.servers;
+                self.kept.keep(generation, &artifact, |it| servers.contains_key(&it));
+            }
             return Ok(artifact);
         }
         match self.kept.path(generation) {
