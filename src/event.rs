@@ -375,8 +375,8 @@ pub enum Action {
         generation: Generation,
         artifact: Artifact,
         handover: Handover,
-        /// The process of the one that goes on serving until this one is ready.
-        beside: Option<u32>,
+        /// The one that goes on serving until this one is ready.
+        beside: Option<Beside>,
         /// It has run before. Its executable is no longer where cargo put it.
         again: bool,
     },
@@ -390,6 +390,15 @@ pub enum Action {
     Report(Report),
     /// End the tool with this exit code. Nothing of ours is left running.
     Exit(u8),
+}
+
+/// A server that goes on serving until another one is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Its process.
+    pub pid: u32,
+    /// The files that it has locked, where that is known.
+    pub locked: Option<Vec<PathBuf>>,
 }
 
 /// A build to start.

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cargo_stario::event::{
-    Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
-    Generation, Handover, Held, Identity, Key, Mentions, Report, ServerEvent, Signal, Stamp, Swap,
-    WayOut,
+    Action, Artifact, Beside, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint,
+    Event, Exit, Generation, Handover, Held, Identity, Key, Mentions, Report, ServerEvent, Signal,
+    Stamp, Swap, WayOut,
 };
 use cargo_stario::supervisor::{CANCELLATIONS, Settings, Socket, State};
 
@@ -121,7 +121,7 @@ impl Desk {
                 Action::Start { generation, handover: Handover::Inherit, beside: None, .. } => {
                     Some(format!("start {generation} with socket"))
                 }
-                Action::Start { generation, beside: Some(pid), .. } => {
+                Action::Start { generation, beside: Some(Beside { pid, .. }), .. } => {
                     Some(format!("start {generation} beside {pid}"))
                 }
                 Action::Terminate(generation) => Some(format!("terminate {generation}")),

@@ -15,8 +15,8 @@ use crate::build::{BuildHandle, Builder};
 use crate::config::{Config, Listen};
 use crate::error::Failure;
 use crate::event::{
-    Action, Artifact, BuildEvent, BuildOrder, Endpoint, Event, Generation, Handover, Level, Notice,
-    Report, ServerEvent,
+    Action, Artifact, Beside, BuildEvent, BuildOrder, Endpoint, Event, Generation, Handover, Level,
+    Notice, Report, ServerEvent,
 };
 use crate::keys;
 use crate::plan::Plan;
@@ -287,7 +287,7 @@ impl Effects<'_, '_> {
         generation: Generation,
         artifact: Artifact,
         handover: Handover,
-        beside: Option<u32>,
+        beside: Option<Beside>,
     ) {
         if handover == Handover::Inherit && self.address.listener.is_none() {
             let bound = self.address.bind();

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::listening;
 use super::socket::KnownAs;
-use crate::event::Held;
+use crate::event::{Beside, Held};
 
 #[cfg(target_os = "linux")]
 #[path = "exclusive/linux.rs"]
@@ -44,10 +44,16 @@ pub(super) struct Rivals {
 }
 
 impl Rivals {
-    /// Keeps an eye on the files that the old one has locked, from now on.
-    pub(super) async fn of(old: u32, ours: Option<KnownAs>) -> Self {
-        let eye = spawn_blocking(move || platform::Eye::on(old)).await.unwrap_or_default();
-        Self { old, ours, eye }
+    /// Keeps an eye on the files that the old one has locked, from now on. Which these are is asked
+    /// where it is not known: to read `/proc/locks` stops every lock on the machine for some
+    /// milliseconds, and the new server waits for it.
+    pub(super) async fn of(old: Beside, ours: Option<KnownAs>) -> Self {
+        let pid = old.pid;
+        let locked = match old.locked {
+            Some(locked) => locked,
+            None => spawn_blocking(move || platform::locked_by(pid)).await.unwrap_or_default(),
+        };
+        Self { old: pid, ours, eye: platform::Eye::on(locked) }
     }
 
     /// Waits until the new one waits for a lock that the old one has, and goes on waiting: one that

@@ -34,9 +34,6 @@ const AGAIN: u32 = 10;
 /// it.
 const TAKES_WITHIN: Duration = Duration::from_millis(300);
 
-#[cfg(target_os = "linux")]
-pub(super) use platform::members;
-
 /// A listening socket of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {

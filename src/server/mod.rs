@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Duration;
 
 use crate::build::stamp;
-use crate::event::{Artifact, Event, Exit, Generation, Level, Notice, ServerEvent};
+use crate::event::{Artifact, Beside, Event, Exit, Generation, Level, Notice, ServerEvent};
 use crate::process::{Group, Groups, Program, Stream};
 
 use exclusive::Rivals;
@@ -136,8 +136,8 @@ pub struct Equipment<'a> {
     pub listener: Option<&'a Arc<Listener>>,
     /// Where the socket lies on which it says that it is ready.
     pub notify: Option<&'a NotifyFolder>,
-    /// The process of the server that goes on serving until this one is ready.
-    pub beside: Option<u32>,
+    /// The server that goes on serving until this one is ready.
+    pub beside: Option<Beside>,
 }
 
 /// Starts a server. Must be called from the tool's main thread, within tokio's `current_thread`
@@ -150,7 +150,7 @@ pub fn spawn(
     events: mpsc::UnboundedSender<Event>,
 ) -> ServerHandle {
     let (orders, received) = mpsc::unbounded_channel();
-    let &Equipment { listener, beside, .. } = equipment;
+    let &Equipment { listener, .. } = equipment;
     // Without it the server cannot say that it is ready, and is asked nothing.
     let notify = equipment.notify.and_then(|folder| Notify::open(folder, generation).ok());
     // Here, so that the caller may close the listener as soon as this has returned.
@@ -162,7 +162,7 @@ pub fn spawn(
         offered: listener.map(Arc::downgrade),
         ours: listener.map(|listener| listener.known_as()),
         notify,
-        beside,
+        beside: equipment.beside.clone(),
         ready: false,
         errno: None,
         #[cfg(target_os = "linux")]
@@ -231,8 +231,8 @@ struct Server {
     offered: Option<Weak<Listener>>,
     ours: Option<KnownAs>,
     notify: Option<Notify>,
-    /// The process of the server that goes on serving until this one is ready.
-    beside: Option<u32>,
+    /// The server that goes on serving until this one is ready.
+    beside: Option<Beside>,
     /// It has said so.
     ready: bool,
     /// Why it fails, if it has said that.
@@ -254,7 +254,7 @@ impl Server {
             return self.say.say(ServerEvent::Superseded);
         }
         // Before it starts, so that nothing that it does goes unseen.
-        let mut rivals = match self.beside {
+        let mut rivals = match self.beside.clone() {
             Some(old) => Some(Rivals::of(old, self.ours.clone()).await),
             None => None,
         };

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::event::{Action, Artifact, Endpoint, Generation, Handover, Held, Identity, Report};
+use crate::event::{
+    Action, Artifact, Beside, Endpoint, Generation, Handover, Held, Identity, Report,
+};
 
 /// A server whose process lives, or is being started.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,16 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// What another one is told that is started beside it.
+    pub(super) fn as_neighbour(&self) -> Option<Beside> {
+        let file = |held: &Held| match held {
+            Held::File(path) => Some(path.clone()),
+            Held::Address(_) | Held::SomeAddress => None,
+        };
+        let locked = self.holds.as_ref().map(|holds| holds.iter().filter_map(file).collect());
+        Some(Beside { pid: self.pid?, locked })
+    }
+
     /// The addresses that nobody else can have until it has ended: our listener is not among them.
     fn own_endpoints(&self) -> Vec<Endpoint> {
         match self.handover {

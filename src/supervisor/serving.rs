@@ -65,7 +65,7 @@ impl State {
         };
         self.marks.served = Some(now);
         let old = self.fleet.current.as_ref();
-        let beside = old.and_then(|server| server.pid);
+        let beside = old.and_then(Server::as_neighbour);
         let server = Server {
             generation,
             artifact: artifact.clone(),

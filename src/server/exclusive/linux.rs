@@ -7,11 +7,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use procfs::process::Process;
 use procfs::{Lock, LockKind};
 use rustix::fs::inotify;
 use rustix::io::Errno;
-
-use crate::server::listening::members;
 
 /// What a program is told of an address that another one has.
 pub(super) const ADDRESS_IN_USE: i32 = Errno::ADDRINUSE.raw_os_error();
@@ -21,15 +20,14 @@ pub(super) const IS_LOCKED: [i32; 2] = [Errno::AGAIN.raw_os_error(), Errno::ACCE
 /// The files that a group has locked for itself alone.
 pub(super) fn locked_by(group: u32) -> Vec<PathBuf> {
     let locks = procfs::locks().unwrap_or_default();
-    let holders = pids(group);
-    let held = locks.iter().filter(|lock| excludes_all(lock) && is_of(lock, &holders));
-    names(&holders, &held.map(|lock| lock.inode).collect())
+    let held = held_by(&locks, group);
+    names(held.into_iter().filter(|lock| excludes_all(lock)))
 }
 
 /// The files for whose locks the one group waits, and that the other one has locked.
 pub(super) fn waits_for(waiting: u32, holding: u32) -> Vec<PathBuf> {
     let locks = procfs::locks().unwrap_or_default();
-    let (waiters, holders) = (pids(waiting), pids(holding));
+    let (wanted, held) = (held_by(&locks, waiting), held_by(&locks, holding));
     // The kernel lists a lock that is waited for behind the one that is in its way. Both for writing,
     // or one of them, at the same place: only one of the two can have it.
     let excludes = |a: &Lock, b: &Lock| {
@@ -38,31 +36,28 @@ pub(super) fn waits_for(waiting: u32, holding: u32) -> Vec<PathBuf> {
             && a.offset_last.is_none_or(|end| b.offset_first <= end)
             && b.offset_last.is_none_or(|end| a.offset_first <= end)
     };
-    let wanted = locks
-        .iter()
-        .filter(|lock| is_of(lock, &waiters))
-        .filter(|wanted| locks.iter().any(|held| is_of(held, &holders) && excludes(wanted, held)));
-    names(&holders, &wanted.map(|lock| lock.inode).collect())
+    names(held.into_iter().filter(|held| wanted.iter().any(|wanted| excludes(wanted, held))))
 }
 
-fn pids(group: u32) -> Vec<i32> {
-    i32::try_from(group).map(members).unwrap_or_default().iter().map(|it| it.pid).collect()
+/// The locks that a group has or waits for. Only those processes are looked at that have one: this
+/// lies between a build and its server.
+fn held_by(locks: &[Lock], group: u32) -> Vec<&Lock> {
+    let is_member = |pid: i32| {
+        let stat = Process::new(pid).and_then(|process| process.stat());
+        stat.is_ok_and(|stat| u32::try_from(stat.pgrp) == Ok(group))
+    };
+    locks.iter().filter(|lock| lock.pid.is_some_and(is_member)).collect()
 }
 
 fn excludes_all(lock: &Lock) -> bool {
     matches!(lock.kind, LockKind::Write)
 }
 
-fn is_of(lock: &Lock, pids: &[i32]) -> bool {
-    lock.pid.is_some_and(|pid| pids.contains(&pid))
-}
-
-/// Under which names these processes have the files of these inodes open.
-fn names(pids: &[i32], inodes: &HashSet<u64>) -> Vec<PathBuf> {
-    if inodes.is_empty() {
-        return Vec::new();
-    }
-    let folders = pids.iter().map(|pid| format!("/proc/{pid}/fd"));
+/// Under which names those who have these locks have the files open.
+fn names<'a>(locks: impl Iterator<Item = &'a Lock>) -> Vec<PathBuf> {
+    let (pids, inodes): (HashSet<i32>, HashSet<u64>) =
+        locks.filter_map(|lock| Some((lock.pid?, lock.inode))).unzip();
+    let folders = pids.into_iter().map(|pid| format!("/proc/{pid}/fd"));
     let open = folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     let mut names: Vec<PathBuf> = open
         .filter(|entry| {
@@ -75,7 +70,7 @@ fn names(pids: &[i32], inodes: &HashSet<u64>) -> Vec<PathBuf> {
     names
 }
 
-/// Sees which of a group's locked files are opened.
+/// Sees which of some locked files are opened.
 #[derive(Debug, Default)]
 pub(super) struct Eye {
     /// `None` where nothing is locked, or where the system's limits are reached.
@@ -84,8 +79,7 @@ pub(super) struct Eye {
 }
 
 impl Eye {
-    pub(super) fn on(group: u32) -> Self {
-        let locked = locked_by(group);
+    pub(super) fn on(locked: Vec<PathBuf>) -> Self {
         if locked.is_empty() {
             return Self::default();
         }
@@ -128,7 +122,7 @@ mod tests {
         let group = rustix::process::getpgrp().as_raw_nonzero().get().cast_unsigned();
         assert!(locked_by(group).contains(&path));
 
-        let mut eye = Eye::on(group);
+        let mut eye = Eye::on(locked_by(group));
         drop(fs::File::open(&other));
         assert!(!eye.opened().contains(&path));
         drop(fs::File::open(&path));

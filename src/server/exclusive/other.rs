@@ -21,7 +21,7 @@ pub(super) fn waits_for(_waiting: u32, _holding: u32) -> Vec<PathBuf> {
 pub(super) struct Eye;
 
 impl Eye {
-    pub(super) fn on(_group: u32) -> Self {
+    pub(super) fn on(_locked: Vec<PathBuf>) -> Self {
         Self
     }
 

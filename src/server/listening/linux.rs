@@ -72,8 +72,7 @@ fn bound_to(path: &Path, process: &Process, sockets: &HashSet<u64>) -> Option<Fo
     Some(Found { endpoint: Endpoint::Unix(path.to_owned()), inode: entry.inode })
 }
 
-/// The processes of a group.
-pub(in crate::server) fn members(group: i32) -> Vec<Process> {
+fn members(group: i32) -> Vec<Process> {
     let Ok(processes) = all_processes() else { return Vec::new() };
     processes
         .flatten()
