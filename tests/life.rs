@@ -217,7 +217,11 @@ fn a_watchdog_that_is_killed_changes_nothing() {
 #[test]
 fn killed_together_with_its_watchdog_it_leaves_no_server() {
     let project = Project::copy("servers");
-    let mut run = project.watch(["direct"]);
+    // Nobody is left to remove the folder of the sockets.
+    let temporary = project.beside("temporary");
+    fs::create_dir(&temporary).expect("it is not there yet");
+    let tool = project.tool(["watch", "direct", "--port", "0"]).env("TMPDIR", &temporary);
+    let mut run = tool.start();
     let address = run.serving();
     signal(watchdog(run.pid()).expect("a watchdog"), "KILL");
     run.signal("KILL");
