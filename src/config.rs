@@ -74,6 +74,8 @@ pub enum Listen {
     Auto,
     /// The server inherits our socket.
     Inherit,
+    /// The server binds for itself, and what it binds is shared with the next one. Under `watch`.
+    Adopt,
     /// The server binds for itself.
     Direct,
 }

@@ -207,6 +207,9 @@ pub enum ServerEvent {
     Bound(Endpoint),
     /// Our listener could not be bound for it, so it binds for itself.
     NotBound,
+    /// It was to adopt sockets, and does not: it binds for itself, and nothing of it is shared. Said
+    /// before `Spawned` where that is known beforehand.
+    NotAdopted(Unadopted),
     /// It runs as this process, which leads a process group of the same number.
     Spawned { pid: u32 },
     /// It could not be started.
@@ -216,6 +219,12 @@ pub enum ServerEvent {
     /// It listens on these addresses, ours among them once it shows that it takes that. Said again
     /// when they change.
     Listening(Vec<Endpoint>),
+    /// It listens on these addresses by way of us: the next server can have the same sockets. All of
+    /// them, each time one comes or goes.
+    Adopted(Vec<Endpoint>),
+    /// It has begun to accept connections on what it has adopted. Said once, and once more after each
+    /// [`Action::Resume`].
+    Accepts,
     /// It says that it is ready (`READY=1`).
     Ready,
     /// What only one process can have, and it has. Said once it is ready.
@@ -233,6 +242,40 @@ pub enum ServerEvent {
     WroteNothing,
     /// The process has ended, and what was left of its group has been killed.
     Exited(Exit),
+}
+
+/// Why a server that was to adopt sockets binds for itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unadopted {
+    /// It has no dynamic loader.
+    Static,
+    /// Its dynamic loader, of this name, is another than the tool's.
+    OtherLoader(String),
+    /// It is for another machine, or no executable that we can read.
+    OtherMachine,
+    /// It is run by another program, of this name.
+    Runner(String),
+    /// It has an `io_uring`, by which it may accept connections.
+    IoUring,
+    /// It has bound an address without the C library.
+    PastLibc,
+    /// What answers its `bind` could not be put into it, for this reason.
+    NoShim(String),
+}
+
+impl fmt::Display for Unadopted {
+    /// As the end of «it binds for itself: …».
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Static => f.write_str("it is linked statically"),
+            Self::OtherLoader(name) => write!(f, "it is loaded by another C library, `{name}`"),
+            Self::OtherMachine => f.write_str("it is no executable of this machine's kind"),
+            Self::Runner(name) => write!(f, "it is run by `{name}`"),
+            Self::IoUring => f.write_str("it uses io_uring"),
+            Self::PastLibc => f.write_str("it makes system calls without the C library"),
+            Self::NoShim(why) => f.write_str(why),
+        }
+    }
 }
 
 /// Something that only one process can have at a time.
@@ -360,6 +403,8 @@ pub enum Handover {
     Direct,
     /// It inherits ours.
     Inherit,
+    /// It binds for itself, and what it binds is shared with the next one.
+    Adopt,
 }
 
 /// What is to be done. Made by the supervisor, performed by the effects.
@@ -380,7 +425,15 @@ pub enum Action {
         /// It has run before. Its executable is no longer where cargo put it.
         again: bool,
     },
-    /// Ask the server's group to stop (SIGTERM).
+    /// Have the server accept no more connections on what it has adopted. What waits to be accepted
+    /// is left to the other servers that have the same sockets.
+    Retire(Generation),
+    /// Have the server accept connections again.
+    Resume(Generation),
+    /// Ask the server's group to stop (SIGTERM) once what it has accepted allows for it. It is
+    /// retired.
+    Drain(Generation),
+    /// Ask the server's group to stop (SIGTERM) now. Comes to nothing where it has been asked.
     Terminate(Generation),
     /// Make the server's group stop (SIGKILL).
     Kill(Generation),
@@ -474,6 +527,12 @@ pub enum Report {
         handover: Handover,
         beside: Option<Generation>,
     },
+    /// It was to adopt sockets, and binds for itself. Said once for the same reason.
+    ServerNotAdopted { generation: Generation, why: Unadopted },
+    /// It accepts no more connections: these are left to the generation `to`.
+    ServerRetired { generation: Generation, to: Generation },
+    /// It accepts connections again, since generation `after` has come to nothing.
+    ServerResumed { generation: Generation, after: Generation },
     /// It says that it is ready. `after`: since its start.
     ServerReady { generation: Generation, after: Duration },
     /// It says what it is doing. `starting`: on its way to be ready.

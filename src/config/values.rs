@@ -49,8 +49,9 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     match text {
         "auto" => Ok(Listen::Auto),
         "inherit" => Ok(Listen::Inherit),
+        "adopt" => Ok(Listen::Adopt),
         "direct" => Ok(Listen::Direct),
-        _ => Err("expected `auto`, `inherit` or `direct`".into()),
+        _ => Err("expected `auto`, `inherit`, `adopt` or `direct`".into()),
     }
 }
 

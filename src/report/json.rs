@@ -127,6 +127,7 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
             let handover = match handover {
                 Handover::Direct => "direct",
                 Handover::Inherit => "inherit",
+                Handover::Adopt => "adopt",
             };
             (
                 "server-spawned",
@@ -137,6 +138,15 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
                     "beside": beside.map(|generation| generation.0),
                 }),
             )
+        }
+        Report::ServerNotAdopted { generation, why } => {
+            ("server-not-adopted", json!({ "generation": generation.0, "why": why.to_string() }))
+        }
+        Report::ServerRetired { generation, to } => {
+            ("server-retired", json!({ "generation": generation.0, "to": to.0 }))
+        }
+        Report::ServerResumed { generation, after } => {
+            ("server-resumed", json!({ "generation": generation.0, "after": after.0 }))
         }
         Report::ServerReady { generation, after } => {
             ("server-ready", json!({ "generation": generation.0, "after": milliseconds(*after) }))

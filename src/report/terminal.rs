@@ -169,6 +169,8 @@ impl Terminal {
             Report::ServerSpawned { generation, pid, handover, beside } => {
                 let how = match (handover, beside) {
                     (Handover::Direct, _) => "binds for itself",
+                    (Handover::Adopt, None) => "binds for itself, and shares it with the next one",
+                    (Handover::Adopt, Some(_)) => "shares what it binds with the old one",
                     (Handover::Inherit, None) => "is offered our socket",
                     (Handover::Inherit, Some(_)) => "is offered our socket, beside the old one",
                 };
@@ -190,6 +192,18 @@ impl Terminal {
                 "Direct",
                 "the server does not take the socket that it was offered; it binds for itself",
             ),
+            Report::ServerNotAdopted { why, .. } => self.status(
+                Tone::Note,
+                "Direct",
+                &format!("the server binds for itself, and the old one is stopped first: {why}"),
+            ),
+            Report::ServerRetired { generation, to } => self.verbose(
+                "Retired",
+                &format!("generation {generation} leaves new connections to generation {to}"),
+            ),
+            Report::ServerResumed { generation, .. } => {
+                self.verbose("Resumed", &format!("generation {generation} accepts connections again"));
+            }
             Report::ServerReady { generation, after } => {
                 self.verbose("Ready", &format!("generation {generation} after {after:.2?}"));
             }

@@ -205,6 +205,8 @@ impl Effects<'_, '_> {
             Action::Kill(generation) => {
                 self.servers.get(&generation).into_iter().for_each(ServerHandle::kill);
             }
+            // Performed by the server room, once it can.
+            Action::Retire(_) | Action::Resume(_) | Action::Drain(_) => {}
             Action::GiveUpListener => self.address.listener = None,
             Action::Report(report) => self.reporter.report(&report),
             Action::Exit(code) => return Some(code),
@@ -295,7 +297,7 @@ impl Effects<'_, '_> {
             let _ = self.sender.send(Event::Server(generation, bound));
         }
         let listener = match handover {
-            Handover::Direct => None,
+            Handover::Direct | Handover::Adopt => None,
             Handover::Inherit => self.address.listener.as_ref(),
         };
         let command = ServerCommand {

@@ -53,7 +53,7 @@ impl Server {
     fn own_endpoints(&self) -> Vec<Endpoint> {
         match self.handover {
             Handover::Direct => self.endpoints.clone(),
-            Handover::Inherit => self
+            Handover::Inherit | Handover::Adopt => self
                 .holds
                 .iter()
                 .flatten()

@@ -141,6 +141,8 @@ impl State {
                     server.handover = Handover::Direct;
                 }
             }
+            // Not decided yet.
+            ServerEvent::NotAdopted(_) | ServerEvent::Adopted(_) | ServerEvent::Accepts => {}
             ServerEvent::Spawned { pid } => self.spawned(generation, pid, actions),
             ServerEvent::Listening(endpoints) => {
                 self.listening(generation, endpoints, now, actions);

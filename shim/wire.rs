@@ -1,0 +1,145 @@
+//! What the shim in a server and the tool say to each other: fixed messages over a nameless Unix
+//! socket of whole packets (`SOCK_SEQPACKET`), and a page of memory that both see. The shim is built
+//! with this file, and so is the tool (`src/server/adopt/`). No allocation, nothing of `std`.
+//!
+//! | the shim says | with | and hears |
+//! |---|---|---|
+//! | `HELLO`, before `main` | | nothing |
+//! | `BIND`, before the system's `bind` | the address; of a Unix socket what lies there; `V6ONLY` | `TAKE` with a listener, or `OWN` |
+//! | `LISTEN`, before the system's `listen` where `bind` was given port 0 | the address with port 0 | `TAKE` with a listener, or `OWN` |
+//! | `LISTENING`, after `listen` | asked and actual address, the socket's inode, a socket of its own as descriptor | `KEPT` or `LEFT` |
+//! | `ACCEPTING`, at the first `accept` and at each of the tool's own connections | | nothing |
+//! | `IN_USE`, after `EADDRINUSE` | the address | nothing |
+//! | `CLOSED`, after the last descriptor that is known of a listener was closed | its inode | `DONE` |
+//!
+//! An answer carries the question's sequence number. Both ends are the same machine and the same
+//! build, so numbers lie as the machine has them.
+
+/// The environment variable that names the shim's end of the socket by its number.
+pub const VARIABLE: &[u8] = b"STARIO_ADOPT";
+
+/// From the shim.
+pub const HELLO: u8 = 1;
+/// From the shim: the server binds an address (its port is not 0).
+pub const BIND: u8 = 2;
+/// From the shim: the server is about to listen on a socket that it has bound to port 0.
+pub const LISTEN: u8 = 3;
+/// From the shim: the server listens.
+pub const LISTENING: u8 = 4;
+/// From the shim: the server accepts.
+pub const ACCEPTING: u8 = 5;
+/// From the shim: the system says that an address is taken.
+pub const IN_USE: u8 = 6;
+/// From the shim: the server has closed a listener.
+pub const CLOSED: u8 = 7;
+
+/// From the tool, before all else: its descriptors are the page, and two event counters
+/// (`eventfd(2)`): one can be read while the server is retired, the other one while it is not.
+pub const WELCOME: u8 = 16;
+/// From the tool: take this listener for that address; it is the packet's descriptor.
+pub const TAKE: u8 = 17;
+/// From the tool: go on as without us.
+pub const OWN: u8 = 18;
+/// From the tool: the next server can have that listener as well.
+pub const KEPT: u8 = 19;
+/// From the tool: that listener is the server's own, and nothing is to be done about it.
+pub const LEFT: u8 = 20;
+/// From the tool: whatever there was to do is done.
+pub const DONE: u8 = 21;
+
+/// The socket's addresses are IPv6 alone (`IPV6_V6ONLY`).
+pub const V6ONLY: u8 = 1;
+/// The address is one of datagrams.
+pub const DATAGRAM: u8 = 2;
+
+/// The longest address: `sockaddr_storage`.
+pub const ADDRESS: usize = 128;
+
+/// An address as the system has it (`sockaddr`), of so many bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Address {
+    pub length: u32,
+    /// Aligned as `sockaddr_storage` is.
+    pub bytes: Aligned,
+}
+
+/// The bytes of a `sockaddr`.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub struct Aligned(pub [u8; ADDRESS]);
+
+impl Address {
+    /// None.
+    pub const NONE: Self = Self { length: 0, bytes: Aligned([0; ADDRESS]) };
+}
+
+/// A message of either side.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Message {
+    /// What it says.
+    pub kind: u8,
+    /// `V6ONLY`, `DATAGRAM`.
+    pub flags: u8,
+    /// Of a question, and of its answer.
+    pub sequence: u16,
+    /// For alignment; 0.
+    pub reserved: u32,
+    /// Of the listener (`LISTENING`, `CLOSED`): what tells it from every other socket.
+    pub inode: u64,
+    /// Of the file at a Unix socket's path; 0 where there is none.
+    pub file_device: u64,
+    pub file_inode: u64,
+    /// As the server has asked for it.
+    pub asked: Address,
+    /// As it is (`getsockname`), in `LISTENING`.
+    pub actual: Address,
+}
+
+/// The bytes of a message.
+pub const MESSAGE: usize = size_of::<Message>();
+
+impl Message {
+    /// Says nothing else.
+    pub const fn new(kind: u8) -> Self {
+        Self {
+            kind,
+            flags: 0,
+            sequence: 0,
+            reserved: 0,
+            inode: 0,
+            file_device: 0,
+            file_inode: 0,
+            asked: Address::NONE,
+            actual: Address::NONE,
+        }
+    }
+}
+
+/// How large the page is.
+pub const PAGE: usize = 4096;
+
+/// Where things lie in the page that both see. The tool writes with `pwrite(2)`; the shim maps it.
+pub mod page {
+    /// `u32`, from the tool: 1 while the server is retired.
+    pub const RETIRED: usize = 0;
+    /// `u32`, from the tool: not 0 while a connection of the tool's own may come. That is one from
+    /// this TCP port, or, with `PROBE_UNIX`, from the process `TOOL`.
+    pub const PROBE: usize = 4;
+    /// A value of `PROBE`.
+    pub const PROBE_UNIX: u32 = 1 << 16;
+    /// `u32`, from the tool: its process id.
+    pub const TOOL: usize = 8;
+    /// `u64`, from the shim: connections that the server has accepted and not closed.
+    pub const CONNECTIONS: usize = 16;
+    /// `u64`, from the shim: connections that it has accepted.
+    pub const ACCEPTED: usize = 24;
+    /// `u32`, from the tool: how many files of Unix sockets follow.
+    pub const FILES: usize = 32;
+    /// Pairs of `u64`, from the tool: device and inode of each. Whoever has just got the socket, or
+    /// is retired, must not remove it.
+    pub const FILE: usize = 40;
+    /// No more files than these.
+    pub const MOST_FILES: usize = 32;
+}
