@@ -10,6 +10,7 @@
 //! | `LISTENING`, after `listen` | asked and actual address, the socket's inode, a socket of its own as descriptor | `KEPT` or `LEFT` |
 //! | `ACCEPTING`, at the first `accept` and at each of the tool's own connections | | nothing |
 //! | `IN_USE`, after `EADDRINUSE` | the address | nothing |
+//! | `IDLE`, while it is retired, when its count of connections falls to 0 | | nothing |
 //! | `CLOSED`, after the last descriptor that is known of a listener was closed | its inode | `DONE` |
 //!
 //! An answer carries the question's sequence number. Both ends are the same machine and the same
@@ -32,6 +33,8 @@ pub const ACCEPTING: u8 = 5;
 pub const IN_USE: u8 = 6;
 /// From the shim: the server has closed a listener.
 pub const CLOSED: u8 = 7;
+/// From the shim: the server is retired, and has no connection left.
+pub const IDLE: u8 = 8;
 
 /// From the tool, before all else: its descriptors are the page, and two event counters
 /// (`eventfd(2)`): one can be read while the server is retired, the other one while it is not.
@@ -131,7 +134,9 @@ pub mod page {
     pub const PROBE_UNIX: u32 = 1 << 16;
     /// `u32`, from the tool: its process id.
     pub const TOOL: usize = 8;
-    /// `u64`, from the shim: connections that the server has accepted and not closed.
+    /// `u64`, from the shim: connections that the server has accepted and not closed, and calls that
+    /// are about to accept one. It goes up before the shim looks at `RETIRED`: where the tool has
+    /// set that and then reads 0 here, nothing more is accepted.
     pub const CONNECTIONS: usize = 16;
     /// `u64`, from the shim: connections that it has accepted.
     pub const ACCEPTED: usize = 24;

@@ -21,6 +21,7 @@ fn shell(script: &str) -> Program {
         stdout: Stream::Piped,
         stderr: Stream::Inherited,
         socket: None,
+        preload: None,
     }
 }
 

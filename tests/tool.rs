@@ -57,6 +57,7 @@ async fn nothing_survives_a_tool_that_is_killed() {
             stdout: Stream::Inherited,
             stderr: Stream::Inherited,
             socket: None,
+            preload: None,
         };
         groups.spawn(program).await.unwrap().wait().await;
         unreachable!("it is killed before");

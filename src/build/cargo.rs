@@ -163,6 +163,7 @@ fn program(command: &BuildCommand) -> Program {
         stdout: Stream::Piped,
         stderr: Stream::Inherited,
         socket: None,
+        preload: None,
     }
 }
 

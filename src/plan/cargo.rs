@@ -154,6 +154,7 @@ fn program(command: &Command) -> Program {
         stdout: Stream::Piped,
         stderr: Stream::Piped,
         socket: None,
+        preload: None,
     }
 }
 

@@ -5,7 +5,8 @@
 //!   it for writing (`stty tostop`) or for asking a password behind our back;
 //! - ask to be killed when the tool dies (Linux);
 //! - wait for the tool to say that the watchdog knows its group;
-//! - put its own process id into `LISTEN_PID`, which nobody can know before the fork.
+//! - put its own process id into `LISTEN_PID`, which nobody can know before the fork;
+//! - name the library that is loaded into the program, in front of those that the user names.
 //!
 //! Its stdin is a socket to the tool: one byte comes in as «go», and nothing but the text of an
 //! error goes out. A successful `exec` closes it. The arguments are made by [`arguments`].
@@ -19,6 +20,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
 
+use super::CONTROL_VARIABLE;
+
 /// The hidden subcommand's name.
 pub(super) const NAME: &str = "__exec";
 /// Tells the launcher to go on.
@@ -29,10 +32,16 @@ const NUMBER: &str = "errno ";
 const SOCKET: &str = "socket";
 /// Says that none is.
 const NO_SOCKET: &str = "no-socket";
+/// Under which number a preloaded library of ours has its own socket: behind the one that is handed
+/// over.
+pub(super) const CONTROL: i32 = 4;
+/// Names what the dynamic loader puts into a program (`ld.so(8)`).
+const LD_PRELOAD: &str = "LD_PRELOAD";
 
 /// The launcher's arguments, for a program of this path and these arguments.
 pub(super) fn arguments<'a>(
     socket: bool,
+    preload: Option<&'a OsStr>,
     program: &'a OsStr,
     arguments: impl Iterator<Item = &'a OsStr>,
 ) -> Vec<OsString> {
@@ -40,6 +49,7 @@ pub(super) fn arguments<'a>(
         NAME.into(),
         std::process::id().to_string().into(),
         if socket { SOCKET } else { NO_SOCKET }.into(),
+        preload.unwrap_or_default().to_owned(),
         program.to_owned(),
     ];
     all.extend(arguments.map(ToOwned::to_owned));
@@ -77,6 +87,7 @@ fn launch(
 ) -> anyhow::Result<()> {
     let parent = arguments.next().context("the tool's process id is missing")?;
     let socket = arguments.next().context("it is missing whether there is a socket")?;
+    let preload = arguments.next().context("it is missing what is loaded into the program")?;
     let program = arguments.next().context("the program is missing")?;
 
     rustix::process::setsid().context("could not begin a session")?;
@@ -92,6 +103,15 @@ fn launch(
     command.args(arguments).stdin(Stdio::null());
     if socket == SOCKET {
         command.env("LISTEN_PID", std::process::id().to_string());
+    }
+    if !preload.is_empty() {
+        // Here, since a launcher has no use for it.
+        let mut all = preload;
+        if let Some(users) = std::env::var_os(LD_PRELOAD).filter(|it| !it.is_empty()) {
+            all.push(":");
+            all.push(users);
+        }
+        command.env(LD_PRELOAD, all).env(CONTROL_VARIABLE, CONTROL.to_string());
     }
     Err(command.exec().into())
 }

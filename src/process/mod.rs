@@ -53,6 +53,8 @@ pub struct Program {
     pub stderr: Stream,
     /// The socket that it inherits.
     pub socket: Option<Socket>,
+    /// What is loaded into it.
+    pub preload: Option<Preload>,
 }
 
 /// Where what a program prints goes.
@@ -122,6 +124,20 @@ pub struct Socket {
     /// What it is called in `LISTEN_FDNAMES`.
     pub name: &'static str,
 }
+
+/// A library that the dynamic loader puts into a program before all others, and the library's end of
+/// a socket to the tool. What the user has put into `LD_PRELOAD` comes behind it.
+#[derive(Debug)]
+pub struct Preload {
+    /// Its absolute path: without what `ld.so(8)` takes for a separator.
+    pub library: PathBuf,
+    /// The program gets a copy of the descriptor, and its number in [`CONTROL_VARIABLE`].
+    #[cfg(unix)]
+    pub control: std::os::fd::OwnedFd,
+}
+
+/// Tells a preloaded library of ours which descriptor is its own.
+pub const CONTROL_VARIABLE: &str = "STARIO_ADOPT";
 
 /// Changes to an environment: later ones win.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -94,6 +94,7 @@ impl Groups {
         command
             .args(launcher::arguments(
                 program.socket.is_some(),
+                program.preload.as_ref().map(|preload| preload.library.as_os_str()),
                 program.executable.as_os_str(),
                 program.arguments.iter().map(AsRef::as_ref),
             ))
@@ -107,9 +108,12 @@ impl Groups {
                 None => command.env_remove(name),
             };
         }
-        if let Some(socket) = program.socket {
-            command.fd_mappings(vec![mapping(socket)]).map_err(io::Error::other)?;
-        }
+        let passed = program.socket.map(mapping).into_iter();
+        let passed = passed.chain(program.preload.map(|preload| FdMapping {
+            parent_fd: preload.control,
+            child_fd: launcher::CONTROL,
+        }));
+        command.fd_mappings(passed.collect()).map_err(io::Error::other)?;
         Ok(command)
     }
 }

@@ -22,7 +22,7 @@ use crate::keys;
 use crate::plan::Plan;
 use crate::process::Groups;
 use crate::report::Reporter;
-use crate::server::{self, Equipment, Kept, NotifyFolder, ServerCommand, ServerHandle};
+use crate::server::{self, Adopter, Equipment, Kept, NotifyFolder, ServerCommand, ServerHandle};
 use crate::supervisor::{Settings, Socket, State};
 use crate::watch::{self, Options, Watch};
 
@@ -55,6 +55,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         servers: HashMap::new(),
         notify,
         kept: Kept::default(),
+        adopter: Adopter::default(),
         ports: Vec::new(),
     };
     let mut actions = state.begin(Instant::now());
@@ -179,6 +180,8 @@ struct Effects<'a, 'b> {
     servers: HashMap<Generation, ServerHandle>,
     notify: Option<NotifyFolder>,
     kept: Kept,
+    /// Keeps what servers bind for themselves.
+    adopter: Adopter,
     /// Where the last server listened that did.
     ports: Vec<u16>,
 }
@@ -205,9 +208,19 @@ impl Effects<'_, '_> {
             Action::Kill(generation) => {
                 self.servers.get(&generation).into_iter().for_each(ServerHandle::kill);
             }
-            // Performed by the server room, once it can.
-            Action::Retire(_) | Action::Resume(_) | Action::Drain(_) => {}
-            Action::GiveUpListener => self.address.listener = None,
+            Action::Retire(generation) => {
+                self.servers.get(&generation).into_iter().for_each(ServerHandle::retire);
+            }
+            Action::Resume(generation) => {
+                self.servers.get(&generation).into_iter().for_each(ServerHandle::resume);
+            }
+            Action::Drain(generation) => {
+                self.servers.get(&generation).into_iter().for_each(ServerHandle::drain);
+            }
+            Action::GiveUpListener => {
+                self.address.listener = None;
+                self.adopter.take_back();
+            }
             Action::Report(report) => self.reporter.report(&report),
             Action::Exit(code) => return Some(code),
         }
@@ -307,7 +320,8 @@ impl Effects<'_, '_> {
         if let Some(listener) = listener.filter(|_| self.servers.is_empty()) {
             listener.reset();
         }
-        let equipment = Equipment { listener, notify: self.notify.as_ref(), beside };
+        let adopter = (handover == Handover::Adopt).then_some(&self.adopter);
+        let equipment = Equipment { listener, notify: self.notify.as_ref(), beside, adopter };
         let sender = self.sender.clone();
         let server = server::spawn(&self.groups, generation, &command, &equipment, sender);
         self.servers.insert(generation, server);

@@ -110,6 +110,12 @@ impl CargoRun {
         }
     }
 
+    /// The name of the program that runs executables, where there is one.
+    pub fn runner(&self) -> Option<String> {
+        let runner = self.runner.first().map(Path::new)?;
+        Some(runner.file_name().unwrap_or(runner.as_os_str()).to_string_lossy().into_owned())
+    }
+
     /// The environment of an executable.
     pub fn environment(&self, artifact: &Artifact) -> Environment {
         let mut environment = Environment::default();

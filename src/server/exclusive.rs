@@ -23,11 +23,11 @@ mod platform;
 /// How often it is looked whether the new server waits for a lock: the system has no event for it.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 
-/// What a server's group holds: everything but our own listener.
-pub(super) async fn held_by(group: u32, ours: Option<KnownAs>) -> Vec<Held> {
+/// What a server's group holds: everything but these listeners, which are shared.
+pub(super) async fn held_by(group: u32, ours: Vec<KnownAs>) -> Vec<Held> {
     // Its panic or the runtime's end: nothing to be found.
     spawn_blocking(move || {
-        let addresses = listening::own(group, ours.as_ref()).into_iter().map(Held::Address);
+        let addresses = listening::own(group, &ours).into_iter().map(Held::Address);
         addresses.chain(platform::locked_by(group).into_iter().map(Held::File)).collect()
     })
     .await
@@ -39,7 +39,7 @@ pub(super) async fn held_by(group: u32, ours: Option<KnownAs>) -> Vec<Held> {
 pub(super) struct Rivals {
     /// The group of the one that serves.
     old: u32,
-    ours: Option<KnownAs>,
+    ours: Vec<KnownAs>,
     eye: platform::Eye,
 }
 
@@ -47,7 +47,7 @@ impl Rivals {
     /// Keeps an eye on the files that the old one has locked, from now on. Which these are is asked
     /// where it is not known: to read `/proc/locks` stops every lock on the machine for some
     /// milliseconds, and the new server waits for it.
-    pub(super) async fn of(old: Beside, ours: Option<KnownAs>) -> Self {
+    pub(super) async fn of(old: Beside, ours: Vec<KnownAs>) -> Self {
         let pid = old.pid;
         let locked = match old.locked {
             Some(locked) => locked,

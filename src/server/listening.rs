@@ -51,12 +51,18 @@ enum Look {
     Group,
 }
 
-/// The TCP addresses on which the processes of a group listen now, but for our own listener. Blocks
+/// The TCP addresses on which the processes of a group listen now, but for these listeners. Blocks
 /// for some milliseconds.
-pub(super) fn own(group: u32, ours: Option<&KnownAs>) -> Vec<Endpoint> {
+pub(super) fn own(group: u32, ours: &[KnownAs]) -> Vec<Endpoint> {
     let mut found = platform::listening(group, Look::Group, None);
-    found.retain(|found| ours.is_none_or(|ours| !is(found, ours)));
+    found.retain(|found| !ours.iter().any(|ours| is(found, ours)));
     found.into_iter().map(|it| it.endpoint).collect()
+}
+
+/// Whether a process of the group has this socket. Blocks for some milliseconds.
+#[cfg(target_os = "linux")]
+pub(super) fn has(group: u32, inode: u64) -> bool {
+    platform::has(group, inode)
 }
 
 /// Says where the processes of a group listen, first when they do and again when that changes.

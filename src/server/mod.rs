@@ -7,17 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use tokio::sync::mpsc;
-use tokio::time::Duration;
+use tokio::sync::{Notify as Notified, mpsc};
+use tokio::time::{Duration, Instant};
 
 use crate::build::stamp;
-use crate::event::{Artifact, Beside, Event, Exit, Generation, Level, Notice, ServerEvent};
-use crate::process::{Group, Groups, Program, Stream};
+use crate::event::{
+    Artifact, Beside, Endpoint, Event, Exit, Generation, Held, Level, Notice, ServerEvent,
+};
+use crate::process::{CONTROL_VARIABLE, Group, Groups, Preload, Program, Stream};
 
+use adopt::{Adoption, Heard};
 use exclusive::Rivals;
 use notify::{Notify, Word};
 use socket::KnownAs;
 
+mod adopt;
 mod cargo_run;
 mod exclusive;
 mod kept;
@@ -32,6 +36,7 @@ mod windows;
 #[cfg(target_os = "linux")]
 mod writes;
 
+pub use adopt::Adopter;
 pub use cargo_run::{CargoQuery, CargoRun};
 pub use kept::Kept;
 pub use notify::Folder as NotifyFolder;
@@ -42,6 +47,11 @@ pub use socket::Listener;
 use unix as system;
 #[cfg(windows)]
 use windows as system;
+
+/// The kernel shows a listener somewhat before the shim has said so.
+const IS_SAID_WITHIN: Duration = Duration::from_millis(300);
+/// A server that accepts has what it wants after this time.
+const SETTLES: Duration = Duration::from_secs(1);
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -80,12 +90,13 @@ pub struct Told {
 }
 
 impl ServerCommand {
-    /// The program to start, with a copy of the listener where one is handed over, and the socket on
-    /// which it can say that it is ready.
+    /// The program to start, with a copy of the listener where one is handed over, the socket on which
+    /// it can say that it is ready, and what is loaded into it.
     fn program(
         &self,
         listener: Option<&Listener>,
         notify: Option<&Notify>,
+        preload: Option<Preload>,
     ) -> std::io::Result<Program> {
         let (executable, arguments) =
             self.cargo_run.line(system::runnable(&self.artifact)?, &self.arguments);
@@ -100,6 +111,7 @@ impl ServerCommand {
         if let Some(notify) = notify {
             environment.set("NOTIFY_SOCKET", notify.path());
         }
+        environment.remove(CONTROL_VARIABLE);
         environment.set("HOST", &told.host);
         environment.set("STARIO_HOST", &told.host);
         environment.set("PORT", told.port.to_string());
@@ -125,6 +137,7 @@ impl ServerCommand {
             stdout: Stream::Inherited,
             stderr: Stream::Inherited,
             socket: listener.map(Listener::to_pass).transpose()?,
+            preload,
         })
     }
 }
@@ -138,6 +151,8 @@ pub struct Equipment<'a> {
     pub notify: Option<&'a NotifyFolder>,
     /// The server that goes on serving until this one is ready.
     pub beside: Option<Beside>,
+    /// Who keeps what it binds, where that is to be shared with the next one.
+    pub adopter: Option<&'a Adopter>,
 }
 
 /// Starts a server. Must be called from the tool's main thread, within tokio's `current_thread`
@@ -153,8 +168,23 @@ pub fn spawn(
     let &Equipment { listener, .. } = equipment;
     // Without it the server cannot say that it is ready, and is asked nothing.
     let notify = equipment.notify.and_then(|folder| Notify::open(folder, generation).ok());
+    let say = Say { generation, events };
+    let adoption = equipment.adopter.map(|adopter| {
+        let runner = command.cargo_run.runner();
+        let executable = &command.artifact.executable;
+        let spare = equipment.notify.map(NotifyFolder::path);
+        adopter.prepare(generation, executable, runner.as_deref(), spare)
+    });
+    let (adoption, preload) = match adoption {
+        Some(Ok((adoption, preload))) => (Some(adoption), Some(preload)),
+        Some(Err(why)) => {
+            say.say(ServerEvent::NotAdopted(why));
+            (None, None)
+        }
+        None => (None, None),
+    };
     // Here, so that the caller may close the listener as soon as this has returned.
-    let program = command.program(listener.map(AsRef::as_ref), notify.as_ref());
+    let program = command.program(listener.map(AsRef::as_ref), notify.as_ref(), preload);
     let server = Server {
         executable: command.artifact.executable.clone(),
         artifact: command.artifact.clone(),
@@ -163,13 +193,15 @@ pub fn spawn(
         ours: listener.map(|listener| listener.known_as()),
         notify,
         beside: equipment.beside.clone(),
+        adoption,
         ready: false,
         errno: None,
+        in_use: Vec::new(),
         #[cfg(target_os = "linux")]
         current_dir: command.current_dir.clone(),
         wants: command.ports.iter().copied().chain([command.told.port]).collect(),
         unix_socket: command.told.unix_socket.clone(),
-        say: Say { generation, events },
+        say,
     };
     tokio::spawn(server.run(program, received));
     ServerHandle { orders }
@@ -183,7 +215,27 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Asks every process of its group to stop (SIGTERM). Comes to nothing when it has ended.
+    /// Has it accept no more connections on what it has adopted.
+    pub fn retire(&self) {
+        // It has ended.
+        let _ = self.orders.send(Order::Retire);
+    }
+
+    /// Has it accept connections again.
+    pub fn resume(&self) {
+        // It has ended.
+        let _ = self.orders.send(Order::Resume);
+    }
+
+    /// Asks every process of its group to stop (SIGTERM) once what it has accepted allows for it: it
+    /// is retired.
+    pub fn drain(&self) {
+        // It has ended.
+        let _ = self.orders.send(Order::Drain);
+    }
+
+    /// Asks every process of its group to stop (SIGTERM), unless that was done. Comes to nothing when
+    /// it has ended.
     pub fn terminate(&self) {
         // It has ended.
         let _ = self.orders.send(Order::Terminate);
@@ -198,6 +250,9 @@ impl ServerHandle {
 
 #[derive(Clone, Copy, Debug)]
 enum Order {
+    Retire,
+    Resume,
+    Drain,
     Terminate,
     Kill,
 }
@@ -216,12 +271,40 @@ impl Say {
     }
 }
 
+/// What the shim says next, where there is one.
+async fn heard_of(adoption: Option<&Adoption>) -> Heard {
+    match adoption {
+        Some(adoption) => adoption.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The time after which the server may be asked to stop.
+async fn drained(adoption: Option<&Adoption>) {
+    if let Some(adoption) = adoption {
+        adoption.drained().await;
+    }
+}
+
 /// The server's next message, where it has a socket for that.
 async fn heard(notify: Option<&Notify>) -> Vec<Word> {
     match notify {
         Some(notify) => notify.next().await,
         None => std::future::pending().await,
     }
+}
+
+/// What has been begun with a server.
+#[derive(Debug, Default)]
+struct Steps {
+    /// It is waited for what it has accepted.
+    draining: bool,
+    /// It has been asked to stop.
+    asked: bool,
+    /// It accepts, and may yet bind more.
+    settling: bool,
+    /// It was found to listen without us.
+    alone: bool,
 }
 
 struct Server {
@@ -233,10 +316,14 @@ struct Server {
     notify: Option<Notify>,
     /// The server that goes on serving until this one is ready.
     beside: Option<Beside>,
-    /// It has said so.
+    /// By which what it binds is shared.
+    adoption: Option<Adoption>,
+    /// It has said so, or has begun to accept.
     ready: bool,
     /// Why it fails, if it has said that.
     errno: Option<i32>,
+    /// Addresses that it could not bind.
+    in_use: Vec<Endpoint>,
     #[cfg(target_os = "linux")]
     current_dir: PathBuf,
     wants: Vec<u16>,
@@ -255,7 +342,7 @@ impl Server {
         }
         // Before it starts, so that nothing that it does goes unseen.
         let mut rivals = match self.beside.clone() {
-            Some(old) => Some(Rivals::of(old, self.ours.clone()).await),
+            Some(old) => Some(Rivals::of(old, self.shared()).await),
             None => None,
         };
         let started = match program {
@@ -275,6 +362,9 @@ impl Server {
             group.wait().await;
             return self.say.say(ServerEvent::Superseded);
         }
+        if let Some(adoption) = &self.adoption {
+            adoption.started(group.pid());
+        }
         self.say.say(ServerEvent::Spawned { pid: group.pid() });
         let direct = self.offered.is_none();
         let (exit, served) = self.attend(group, orders, rivals.as_ref()).await;
@@ -282,23 +372,55 @@ impl Server {
             && !self.ready
             && may_have_wanted(exit)
         {
-            let wanted = rivals.wanted(self.errno).await;
+            let wanted = match self.adoption.as_ref() {
+                // It is known for certain what it could not have.
+                Some(_) if !self.in_use.is_empty() => self.contested(),
+                _ => rivals.wanted(self.errno).await,
+            };
             if !wanted.is_empty() {
                 self.say.say(ServerEvent::Conflict(wanted));
             }
         }
+        let adoption = self.adoption.take();
+        // What it alone had is free for the next one from here on.
+        drop(adoption);
         self.say.say(ServerEvent::Exited(exit));
         if direct && !served && matches!(exit, Exit::Code(code) if code != 0) {
             self.name_holder().await;
         }
     }
 
+    /// The listeners that the servers share.
+    fn shared(&self) -> Vec<KnownAs> {
+        let adopted = self.adoption.as_ref().map(Adoption::sockets).unwrap_or_default();
+        self.ours.iter().cloned().chain(adopted).collect()
+    }
+
+    /// What it could not bind, and the server beside which it was started has.
+    fn contested(&self) -> Vec<Held> {
+        let of_old = self.beside.as_ref().map(|old| listening::own(old.pid, &[]));
+        let of_old = of_old.unwrap_or_default();
+        let port = |endpoint: &Endpoint| endpoint.port();
+        self.in_use
+            .iter()
+            .filter(|wanted| {
+                let kept = self.adoption.as_ref().is_some_and(|it| it.holds(wanted));
+                kept || of_old.iter().any(|held| held == *wanted || port(held) == port(wanted))
+            })
+            .cloned()
+            .map(Held::Address)
+            .collect()
+    }
+
     /// A server failed before it listened anywhere. If somebody else listens where it may have
     /// wanted to, that is worth knowing.
     async fn name_holder(self) {
-        let wants = self.wants;
+        let known = self.in_use.iter().filter_map(Endpoint::port);
+        let wants: Vec<u16> = known.chain(self.wants).collect();
         let holder = tokio::task::spawn_blocking(move || {
-            wants.into_iter().find_map(|port| Some((port, listening::holder(port)?)))
+            let own = std::process::id();
+            let held = |port| listening::holder(port).filter(|holder| holder.pid != own);
+            wants.into_iter().find_map(|port| Some((port, held(port)?)))
         });
         let Ok(Some((port, holder))) = holder.await else { return };
         let notice = Notice {
@@ -323,7 +445,10 @@ impl Server {
     ) -> (Exit, bool) {
         let (pid, say) = (group.pid(), self.say.clone());
         let notify = self.notify.take();
+        // Back in its place at the end.
+        let adoption = self.adoption.take();
         let served = AtomicBool::new(false);
+        let found_alone = Notified::new();
         let looking = listening::watch(
             pid,
             self.unix_socket.take(),
@@ -332,16 +457,31 @@ impl Server {
             |endpoints| {
                 served.store(true, Ordering::Relaxed);
                 say.say(ServerEvent::Listening(endpoints));
+                found_alone.notify_one();
             },
         );
+        let alone = async {
+            let Some(adoption) = &adoption else { return std::future::pending().await };
+            found_alone.notified().await;
+            // What has just been found may be about to be said.
+            tokio::time::sleep(IS_SAID_WITHIN).await;
+            if !adoption.adopted().is_empty() {
+                return std::future::pending().await;
+            }
+            adoption.found_alone()
+        };
         let blocked = async {
             match rivals {
                 Some(rivals) => rivals.blocked(pid).await,
                 None => std::future::pending().await,
             }
         };
+        let mut steps = Steps::default();
         {
             let (mut looking, mut blocked) = (std::pin::pin!(looking), std::pin::pin!(blocked));
+            let mut alone = std::pin::pin!(alone);
+            let mut draining = std::pin::pin!(drained(adoption.as_ref()));
+            let mut settling = std::pin::pin!(tokio::time::sleep(SETTLES));
             let (mut looked, mut waits) = (false, false);
             loop {
                 tokio::select! {
@@ -351,17 +491,47 @@ impl Server {
                             group.kill();
                             break;
                         };
-                        served.store(true, Ordering::Relaxed);
-                        #[cfg(target_os = "linux")]
-                        if writes::wrote_nothing(pid, &self.current_dir) {
-                            self.say.say(ServerEvent::WroteNothing);
-                        }
                         match order {
-                            Order::Terminate => group.terminate(),
-                            Order::Kill => group.kill(),
+                            Order::Retire => adoption.iter().for_each(Adoption::retire),
+                            Order::Resume => adoption.iter().for_each(Adoption::resume),
+                            Order::Drain => {
+                                draining.set(drained(adoption.as_ref()));
+                                steps.draining = true;
+                            }
+                            Order::Terminate => self.terminate(&mut group, &mut steps, adoption.as_ref()),
+                            Order::Kill => {
+                                self.say_what_it_wrote(pid);
+                                group.kill();
+                            }
+                        }
+                        if matches!(order, Order::Drain | Order::Terminate | Order::Kill) {
+                            served.store(true, Ordering::Relaxed);
                         }
                     }
-                    words = heard(notify.as_ref()) => self.take(words, pid),
+                    () = &mut draining, if steps.draining => {
+                        self.terminate(&mut group, &mut steps, adoption.as_ref());
+                    }
+                    words = heard(notify.as_ref()) => {
+                        self.take(words, pid, adoption.as_ref());
+                    }
+                    heard = heard_of(adoption.as_ref()) => {
+                        if matches!(&heard, Heard::Adopted(endpoints) if !endpoints.is_empty()) {
+                            served.store(true, Ordering::Relaxed);
+                        }
+                        if let Heard::Accepts = heard {
+                            settling.as_mut().reset(Instant::now() + SETTLES);
+                            steps.settling = true;
+                        }
+                        self.hear(heard, pid, adoption.as_ref());
+                    }
+                    () = &mut settling, if steps.settling => {
+                        steps.settling = false;
+                        adoption.iter().for_each(Adoption::settled);
+                    }
+                    why = &mut alone, if !steps.alone => {
+                        steps.alone = true;
+                        self.say.say(ServerEvent::NotAdopted(why));
+                    }
                     () = &mut looking, if !looked => looked = true,
                     held = &mut blocked, if !waits && !self.ready => {
                         waits = true;
@@ -373,22 +543,67 @@ impl Server {
         let exit = group.wait().await;
         // Its last words may have come with its end.
         let rest = notify.iter().flat_map(Notify::rest).collect();
-        self.take(rest, pid);
+        self.take(rest, pid, adoption.as_ref());
+        self.adoption = adoption;
         (exit, served.load(Ordering::Relaxed))
     }
 
+    /// Asks it to stop, once.
+    fn terminate(&self, group: &mut Group, steps: &mut Steps, adoption: Option<&Adoption>) {
+        steps.draining = false;
+        if std::mem::replace(&mut steps.asked, true) {
+            return;
+        }
+        self.say_what_it_wrote(group.pid());
+        adoption.into_iter().for_each(Adoption::asked_to_stop);
+        group.terminate();
+    }
+
+    fn say_what_it_wrote(&self, pid: u32) {
+        #[cfg(target_os = "linux")]
+        if writes::wrote_nothing(pid, &self.current_dir) {
+            self.say.say(ServerEvent::WroteNothing);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = pid;
+    }
+
+    /// Passes on what the shim has said.
+    fn hear(&mut self, heard: Heard, pid: u32, adoption: Option<&Adoption>) {
+        match heard {
+            Heard::Adopted(endpoints) => self.say.say(ServerEvent::Adopted(endpoints)),
+            Heard::Accepts => {
+                self.say.say(ServerEvent::Accepts);
+                self.is_ready(pid, adoption);
+            }
+            Heard::InUse(endpoint) => {
+                if !self.in_use.contains(&endpoint) {
+                    self.in_use.push(endpoint);
+                }
+            }
+            Heard::Not(why) => self.say.say(ServerEvent::NotAdopted(why)),
+        }
+    }
+
+    /// From now on it is of interest what it alone can have.
+    fn is_ready(&mut self, pid: u32, adoption: Option<&Adoption>) {
+        if !std::mem::replace(&mut self.ready, true) {
+            let adopted = adoption.map(Adoption::sockets).unwrap_or_default();
+            let shared = self.ours.iter().cloned().chain(adopted).collect();
+            let say = self.say.clone();
+            tokio::spawn(async move {
+                say.say(ServerEvent::Holds(exclusive::held_by(pid, shared).await));
+            });
+        }
+    }
+
     /// Passes on what the server has said.
-    fn take(&mut self, words: Vec<Word>, pid: u32) {
+    fn take(&mut self, words: Vec<Word>, pid: u32, adoption: Option<&Adoption>) {
         for word in words {
             match word {
                 Word::Ready => {
                     self.say.say(ServerEvent::Ready);
-                    if !std::mem::replace(&mut self.ready, true) {
-                        let (say, ours) = (self.say.clone(), self.ours.clone());
-                        tokio::spawn(async move {
-                            say.say(ServerEvent::Holds(exclusive::held_by(pid, ours).await));
-                        });
-                    }
+                    self.is_ready(pid, adoption);
                 }
                 Word::Stopping => self.say.say(ServerEvent::Stopping),
                 Word::Status(status) => self.say.say(ServerEvent::Status(status)),

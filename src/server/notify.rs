@@ -46,7 +46,7 @@ impl Folder {
         self.path().join(generation.to_string())
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -24,7 +24,7 @@ pub async fn serve(
         code: if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 },
     };
     groups.stop();
-    let program = command.program(listener.as_ref(), None).map_err(failed)?;
+    let program = command.program(listener.as_ref(), None, None).map_err(failed)?;
     let mut exec = crate::process::exec_command(program).map_err(failed)?;
     if let Some(listener) = &mut listener {
         listener.keep_file();
@@ -44,7 +44,7 @@ pub async fn serve(
         help: Vec::new(),
         code: 126,
     };
-    let program = command.program(listener.as_ref(), None).map_err(failed)?;
+    let program = command.program(listener.as_ref(), None, None).map_err(failed)?;
     let group = groups.spawn(program).await.map_err(failed)?;
     Ok(group.wait().await)
 }

@@ -41,6 +41,12 @@ pub(super) fn listening(group: u32, look: Look, unix_socket: Option<&Path>) -> V
         .collect()
 }
 
+/// Whether a process of the group has this socket.
+pub(super) fn has(group: u32, inode: u64) -> bool {
+    let Ok(leader) = i32::try_from(group) else { return false };
+    members(leader).iter().any(|process| sockets(process).contains(&inode))
+}
+
 /// The sockets of a process's network that listen.
 ///
 /// The kernel lists them before all others (`tcp_get_idx` in its `net/ipv4/tcp_ipv4.c`). What comes

@@ -1,0 +1,310 @@
+//! Which listeners are kept, for which addresses, and which servers have them. One for the tool's
+//! whole life; every server's [`Adoption`](super::Adoption) asks it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::control::{Name, Said};
+use super::page::{FileId, Page};
+use super::probe::{self, Source};
+use super::wire;
+use crate::event::{Endpoint, Generation};
+use crate::server::socket::KnownAs;
+
+/// All listeners that are kept.
+#[derive(Debug, Default)]
+pub(super) struct Ledger(Mutex<Books>);
+
+#[derive(Debug, Default)]
+struct Books {
+    kept: Vec<Kept>,
+    pages: BTreeMap<Generation, Arc<Page>>,
+    probes: Source,
+}
+
+/// A listener.
+#[derive(Debug)]
+struct Kept {
+    /// As the first server has asked for it: the port may be 0.
+    asked: Name,
+    /// Where it listens.
+    actual: Name,
+    v6only: bool,
+    socket: Arc<OwnedFd>,
+    inode: u64,
+    /// A Unix socket's file.
+    file: Option<FileId>,
+    /// Who has it.
+    users: BTreeSet<Generation>,
+    /// Who listens on it. One who has it is about to.
+    listening: BTreeSet<Generation>,
+    /// The tool's own, offered to servers that may take it by another way.
+    lent: bool,
+}
+
+impl Kept {
+    fn answers(&self, said: &Said, asked: &Name) -> bool {
+        match (asked, &self.actual) {
+            (Name::Tcp(asked), Name::Tcp(actual)) => {
+                let v6only = said.flags & wire::V6ONLY != 0;
+                asked == actual && (asked.is_ipv4() || v6only == self.v6only || self.lent)
+            }
+            // However the path is written, the file decides.
+            (Name::Path(_), Name::Path(_)) => self.file.is_some() && self.file == said.file,
+            (Name::Abstract(asked), Name::Abstract(actual)) => asked == actual,
+            _ => false,
+        }
+    }
+
+    /// Whether it keeps a server from binding this address.
+    fn is_in_the_way_of(&self, asked: &Name) -> bool {
+        match (asked, &self.actual) {
+            (Name::Tcp(asked), Name::Tcp(actual)) => overlap(asked, actual),
+            (asked, actual) => asked == actual,
+        }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.actual.endpoint()
+    }
+}
+
+/// Whether two addresses may not be able to have listeners at once.
+fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && (a.ip() == b.ip() || any)
+}
+
+impl Ledger {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // Whatever panicked has left lists behind, which are as good as before.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A server is about to start.
+    pub(super) fn enter(&self, generation: Generation, page: Arc<Page>) {
+        let mut books = self.books();
+        books.pages.insert(generation, page);
+        books.protect();
+    }
+
+    /// A server has ended. What it alone had is kept, for the one to come, as long as no other server
+    /// listens: then it is no longer wanted.
+    pub(super) fn leave(&self, generation: Generation) {
+        let mut books = self.books();
+        books.pages.remove(&generation);
+        for kept in &mut books.kept {
+            kept.users.remove(&generation);
+            kept.listening.remove(&generation);
+        }
+        if books.kept.iter().any(|kept| !kept.listening.is_empty()) {
+            books.prune();
+        }
+    }
+
+    /// Lets go of what no server has.
+    pub(super) fn prune(&self) {
+        self.books().prune();
+    }
+
+    /// A server binds an address, or is about to listen on a port that it left to the system: the
+    /// listener that is kept for it.
+    pub(super) fn claim(&self, generation: Generation, said: &Said) -> Option<Arc<OwnedFd>> {
+        let asked = said.asked.as_ref()?;
+        let mut books = self.books();
+        let any_port = said.kind == wire::LISTEN;
+        let found = books.kept.iter_mut().find(|kept| {
+            let same = if any_port { kept.asked == *asked } else { kept.answers(said, asked) };
+            same && !kept.users.contains(&generation)
+        });
+        if let Some(kept) = found {
+            kept.users.insert(generation);
+            let socket = Arc::clone(&kept.socket);
+            books.protect();
+            return Some(socket);
+        }
+        // A listener that nobody has any more must not keep the server from its address.
+        books.kept.retain(|kept| !(kept.users.is_empty() && kept.is_in_the_way_of(asked)));
+        None
+    }
+
+    /// A server listens on a socket of its own, which the next one may have.
+    pub(super) fn keep(&self, generation: Generation, said: Said) -> bool {
+        let (Some(asked), Some(actual), Some(socket)) = (said.asked, said.actual, said.socket)
+        else {
+            return false;
+        };
+        let mut books = self.books();
+        books.kept.push(Kept {
+            asked,
+            actual,
+            v6only: said.flags & wire::V6ONLY != 0,
+            socket: Arc::new(socket),
+            inode: said.inode,
+            file: said.file,
+            users: BTreeSet::from([generation]),
+            listening: BTreeSet::from([generation]),
+            lent: false,
+        });
+        books.protect();
+        true
+    }
+
+    /// A server listens on what it was given.
+    pub(super) fn listens(&self, generation: Generation, inode: u64) {
+        for kept in &mut self.books().kept {
+            if kept.inode == inode && kept.users.contains(&generation) {
+                kept.listening.insert(generation);
+            }
+        }
+    }
+
+    /// A server has closed a listener, and does without it.
+    pub(super) fn closed(&self, generation: Generation, inode: u64) {
+        let mut books = self.books();
+        let found = books.kept.iter_mut().find(|kept| kept.inode == inode);
+        let Some(kept) = found.filter(|kept| kept.users.contains(&generation)) else { return };
+        kept.users.remove(&generation);
+        kept.listening.remove(&generation);
+        books.kept.retain(|kept| kept.inode != inode || !kept.users.is_empty() || kept.lent);
+        books.protect();
+    }
+
+    /// Offers the tool's own listener to those who bind its address.
+    pub(super) fn lend(&self, socket: OwnedFd, known: &KnownAs, endpoint: &Endpoint) {
+        let actual = match endpoint {
+            Endpoint::Tcp(address) => Name::Tcp(*address),
+            Endpoint::Unix(path) => Name::Path(path.clone()),
+        };
+        let file = match endpoint {
+            Endpoint::Tcp(_) => None,
+            Endpoint::Unix(path) => {
+                rustix::fs::lstat(path).ok().map(|it| (it.st_dev, it.st_ino))
+            }
+        };
+        let mut books = self.books();
+        if books.kept.iter().any(|kept| kept.inode == known.inode) {
+            return;
+        }
+        books.kept.push(Kept {
+            asked: actual.clone(),
+            actual,
+            v6only: false,
+            socket: Arc::new(socket),
+            inode: known.inode,
+            file,
+            users: BTreeSet::new(),
+            listening: BTreeSet::new(),
+            lent: true,
+        });
+        books.protect();
+    }
+
+    /// The tool's own listener is no longer offered. Who has it by now keeps it.
+    pub(super) fn take_back(&self) {
+        let mut books = self.books();
+        books.kept.retain(|kept| !kept.lent || !kept.users.is_empty());
+        for kept in &mut books.kept {
+            kept.lent = false;
+        }
+        books.protect();
+    }
+
+    /// Where a server listens by way of us.
+    pub(super) fn adopted(&self, generation: Generation) -> Vec<Endpoint> {
+        let books = self.books();
+        let kept = books.kept.iter().filter(|kept| kept.listening.contains(&generation));
+        let mut endpoints: Vec<_> = kept.map(Kept::endpoint).collect();
+        endpoints.sort();
+        endpoints.dedup();
+        endpoints
+    }
+
+    /// What all that is kept is to be recognised by.
+    pub(super) fn sockets(&self) -> Vec<KnownAs> {
+        let books = self.books();
+        let known = |kept: &Kept| {
+            let address = match kept.actual {
+                Name::Tcp(address) => Some(address),
+                Name::Path(_) | Name::Abstract(_) => None,
+            };
+            KnownAs { address, inode: kept.inode }
+        };
+        books.kept.iter().map(known).collect()
+    }
+
+    /// Whether a kept listener has this address.
+    pub(super) fn holds(&self, endpoint: &Endpoint) -> bool {
+        self.books().kept.iter().any(|kept| match (&kept.actual, endpoint) {
+            (Name::Tcp(actual), Endpoint::Tcp(address)) => overlap(actual, address),
+            (actual, endpoint) => actual.endpoint() == *endpoint,
+        })
+    }
+
+    /// Connects to every listener that this server has: whoever accepts shows that it does, and the
+    /// shim closes such a connection unseen. It also wakes who was not told of connections that have
+    /// waited since before it was resumed: an edge-triggered epoll tells of the next one alone.
+    pub(super) fn probe(self: &Arc<Self>, generation: Generation) {
+        let books = self.books();
+        let kept = books.kept.iter().filter(|kept| kept.listening.contains(&generation));
+        let targets: Vec<_> = kept.map(|kept| kept.actual.clone()).collect();
+        drop(books);
+        for target in targets {
+            probe::start(Arc::clone(self), target);
+        }
+    }
+
+    /// Probes whoever has a listener together with this server.
+    pub(super) fn probe_sharers(self: &Arc<Self>, generation: Generation) {
+        let books = self.books();
+        let shared = books.kept.iter().filter(|kept| kept.listening.contains(&generation));
+        let sharers: BTreeSet<_> = shared.flat_map(|kept| kept.listening.iter().copied()).collect();
+        drop(books);
+        for other in sharers.into_iter().filter(|other| *other != generation) {
+            self.probe(other);
+        }
+    }
+
+    /// Whether another server listens on what this one has.
+    pub(super) fn is_shared(&self, generation: Generation) -> bool {
+        self.books()
+            .kept
+            .iter()
+            .any(|kept| kept.listening.contains(&generation) && kept.listening.len() > 1)
+    }
+
+    /// Changes what is expected of connections of the tool's own, and tells every server.
+    pub(super) fn expect<T>(&self, change: impl FnOnce(&mut Source) -> T) -> T {
+        let mut books = self.books();
+        let before = books.probes.expected();
+        let result = change(&mut books.probes);
+        let now = books.probes.expected();
+        if before != now {
+            for page in books.pages.values() {
+                // Where it cannot be written the server sees a connection that is closed at once.
+                let _ = page.expect(now);
+            }
+        }
+        result
+    }
+}
+
+impl Books {
+    fn prune(&mut self) {
+        self.kept.retain(|kept| !kept.users.is_empty() || kept.lent);
+        self.protect();
+    }
+
+    /// Tells every server what has changed of what they all must know.
+    fn protect(&self) {
+        let files: Vec<FileId> = self.kept.iter().filter_map(|kept| kept.file).collect();
+        let expected = self.probes.expected();
+        for page in self.pages.values() {
+            // Where it cannot be written, what is not protected may be removed, and is bound anew.
+            let _ = page.protect(&files);
+            let _ = page.expect(expected);
+        }
+    }
+}

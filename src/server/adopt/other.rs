@@ -1,0 +1,82 @@
+//! Where nothing can be adopted yet.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Heard;
+use crate::event::{Endpoint, Generation, Unadopted};
+use crate::process::Preload;
+use crate::server::Listener;
+use crate::server::socket::KnownAs;
+
+/// Adopts nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Adopter;
+
+impl Adopter {
+    /// Does nothing.
+    pub fn lend(&self, _listener: &Arc<Listener>) {}
+
+    /// Does nothing.
+    pub fn take_back(&self) {}
+
+    pub(in crate::server) fn prepare(
+        &self,
+        _generation: Generation,
+        _executable: &Path,
+        _runner: Option<&str>,
+        _spare: Option<&Path>,
+    ) -> Result<(Adoption, Preload), Unadopted> {
+        Err(Unadopted::NoShim("sockets are adopted on Linux alone".into()))
+    }
+}
+
+/// Never made.
+#[derive(Debug)]
+pub(in crate::server) enum Adoption {}
+
+impl Adoption {
+    pub(in crate::server) fn started(&mut self, _pid: u32) {
+        match *self {}
+    }
+
+    pub(in crate::server) async fn next(&self) -> Vec<Heard> {
+        match *self {}
+    }
+
+    pub(in crate::server) fn adopted(&self) -> Vec<Endpoint> {
+        match *self {}
+    }
+
+    pub(in crate::server) fn sockets(&self) -> Vec<KnownAs> {
+        match *self {}
+    }
+
+    pub(in crate::server) fn holds(&self, _endpoint: &Endpoint) -> bool {
+        match *self {}
+    }
+
+    pub(in crate::server) fn found_alone(&self) -> Unadopted {
+        match *self {}
+    }
+
+    pub(in crate::server) fn retire(&self) {
+        match *self {}
+    }
+
+    pub(in crate::server) fn resume(&self) {
+        match *self {}
+    }
+
+    pub(in crate::server) async fn drained(&self) {
+        match *self {}
+    }
+
+    pub(in crate::server) fn asked_to_stop(&self) {
+        match *self {}
+    }
+
+    pub(in crate::server) fn settled(&self) {
+        match *self {}
+    }
+}

@@ -1,0 +1,114 @@
+//! Connections of the tool's own to a server's listeners. The shim closes them before the server sees
+//! them, and says that they came: so it is known that the server accepts, without a request.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpSocket, UnixStream};
+
+use super::control::Name;
+use super::ledger::Ledger;
+use super::wire::page;
+
+/// How long a probe waits to be accepted. One that is accepted where the shim does not see it must
+/// not keep a server busy that serves one connection after the other.
+const WAITS: Duration = Duration::from_millis(500);
+
+/// Where probes come from, so that the shim knows them, and how many are on their way.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    /// Keeps the port of the TCP probes from all others.
+    reserved: Option<TcpSocket>,
+    port: u16,
+    tcp: u32,
+    unix: u32,
+}
+
+impl Source {
+    /// What the servers' pages say: see [`page::PROBE`].
+    pub(super) fn expected(&self) -> u32 {
+        let port = if self.tcp > 0 { self.port } else { 0 };
+        u32::from(port) | if self.unix > 0 { page::PROBE_UNIX } else { 0 }
+    }
+
+    /// One is about to start; for TCP, from this port.
+    fn begin(&mut self, target: &Name) -> io::Result<u16> {
+        if !matches!(target, Name::Tcp(_)) {
+            self.unix += 1;
+            return Ok(0);
+        }
+        if self.reserved.is_none() {
+            // One for both families, where there are both.
+            let socket = from_port(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0)
+                .or_else(|_| from_port(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?;
+            self.port = socket.local_addr()?.port();
+            self.reserved = Some(socket);
+        }
+        self.tcp += 1;
+        Ok(self.port)
+    }
+
+    fn end(&mut self, target: &Name) {
+        let count = match target {
+            Name::Tcp(_) => &mut self.tcp,
+            Name::Path(_) | Name::Abstract(_) => &mut self.unix,
+        };
+        *count = count.saturating_sub(1);
+    }
+}
+
+/// Probes a listener, by the side. Needs tokio's runtime.
+pub(super) fn start(ledger: Arc<Ledger>, target: Name) {
+    let Ok(port) = ledger.expect(|source| source.begin(&target)) else { return };
+    tokio::spawn(async move {
+        // One that still waits may be accepted later, and is expected for good.
+        if tokio::time::timeout(WAITS, probe(&target, port)).await.is_ok() {
+            ledger.expect(|source| source.end(&target));
+        }
+    });
+}
+
+/// Until the connection is closed by the other side, or could not be made.
+async fn probe(target: &Name, port: u16) -> io::Result<()> {
+    match target {
+        Name::Tcp(address) => {
+            let any = match address {
+                SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            ended(from_port(any, port)?.connect(reached_by(*address)).await?).await
+        }
+        Name::Path(path) => ended(UnixStream::connect(path).await?).await,
+        Name::Abstract(name) => {
+            let name = [b"\0", name.as_slice()].concat();
+            ended(UnixStream::connect(OsString::from_vec(name)).await?).await
+        }
+    }
+}
+
+async fn ended(mut stream: impl AsyncRead + Unpin) -> io::Result<()> {
+    stream.read(&mut [0]).await.map(drop)
+}
+
+/// A socket bound to a port that others of ours have as well: each connection has another target, or
+/// comes after the one before.
+fn from_port(ip: IpAddr, port: u16) -> io::Result<TcpSocket> {
+    let socket = if ip.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind((ip, port).into())?;
+    Ok(socket)
+}
+
+/// The loopback's address for one that stands for all.
+fn reached_by(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
+}
