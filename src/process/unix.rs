@@ -109,10 +109,11 @@ impl Groups {
             };
         }
         let passed = program.socket.map(mapping).into_iter();
-        let passed = passed.chain(program.preload.map(|preload| FdMapping {
-            parent_fd: preload.control,
-            child_fd: launcher::CONTROL,
-        }));
+        let passed =
+            passed.chain(program.preload.map(|preload| FdMapping {
+                parent_fd: preload.control,
+                child_fd: launcher::CONTROL,
+            }));
         command.fd_mappings(passed.collect()).map_err(io::Error::other)?;
         Ok(command)
     }

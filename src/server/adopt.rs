@@ -19,7 +19,11 @@ mod place;
 mod probe;
 #[cfg(target_os = "linux")]
 #[path = "../../shim/wire.rs"]
-#[allow(dead_code, unreachable_pub, reason = "written for the shim as well, which is a crate of its own")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "written for the shim as well, which is a crate of its own"
+)]
 mod wire;
 
 #[cfg(target_os = "linux")]
@@ -35,6 +39,7 @@ pub use platform::Adopter;
 pub(super) use platform::Adoption;
 
 /// What is heard of a server by way of the shim.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing is heard there"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// It listens on these addresses by way of us: all of them, each time one comes or goes.

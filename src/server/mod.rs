@@ -1,27 +1,22 @@
 //! The server's process: started with the environment that `cargo run` would give it and ours,
-//! watched for where it listens, heard when it says that it is ready, stopped, awaited. It becomes [`ServerEvent`]s; what is to be done
-//! comes from the effects.
+//! watched for where it listens, heard when it says that it is ready, stopped, awaited. It becomes
+//! [`ServerEvent`]s; what is to be done comes from the effects.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use tokio::sync::{Notify as Notified, mpsc};
-use tokio::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::Duration;
 
-use crate::build::stamp;
-use crate::event::{
-    Artifact, Beside, Endpoint, Event, Exit, Generation, Held, Level, Notice, ServerEvent,
-};
-use crate::process::{CONTROL_VARIABLE, Group, Groups, Preload, Program, Stream};
+use crate::event::{Artifact, Beside, Event, Exit, Generation, ServerEvent};
+use crate::process::{CONTROL_VARIABLE, Groups, Preload, Program, Stream};
 
-use adopt::{Adoption, Heard};
-use exclusive::Rivals;
-use notify::{Notify, Word};
-use socket::KnownAs;
+use attend::{Known, Order, Say, Server};
+use notify::Notify;
 
 mod adopt;
+mod attend;
 mod cargo_run;
 mod exclusive;
 mod kept;
@@ -47,11 +42,6 @@ pub use socket::Listener;
 use unix as system;
 #[cfg(windows)]
 use windows as system;
-
-/// The kernel shows a listener somewhat before the shim has said so.
-const IS_SAID_WITHIN: Duration = Duration::from_millis(300);
-/// A server that accepts has what it wants after this time.
-const SETTLES: Duration = Duration::from_secs(1);
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -176,7 +166,7 @@ pub fn spawn(
         adopter.prepare(generation, executable, runner.as_deref(), spare)
     });
     let (adoption, preload) = match adoption {
-        Some(Ok((adoption, preload))) => (Some(adoption), Some(preload)),
+        Some(Ok((adoption, preload))) => (Some(Arc::new(adoption)), Some(preload)),
         Some(Err(why)) => {
             say.say(ServerEvent::NotAdopted(why));
             (None, None)
@@ -186,7 +176,6 @@ pub fn spawn(
     // Here, so that the caller may close the listener as soon as this has returned.
     let program = command.program(listener.map(AsRef::as_ref), notify.as_ref(), preload);
     let server = Server {
-        executable: command.artifact.executable.clone(),
         artifact: command.artifact.clone(),
         groups: groups.clone(),
         offered: listener.map(Arc::downgrade),
@@ -194,9 +183,7 @@ pub fn spawn(
         notify,
         beside: equipment.beside.clone(),
         adoption,
-        ready: false,
-        errno: None,
-        in_use: Vec::new(),
+        known: Known::default(),
         #[cfg(target_os = "linux")]
         current_dir: command.current_dir.clone(),
         wants: command.ports.iter().copied().chain([command.told.port]).collect(),
@@ -248,396 +235,6 @@ impl ServerHandle {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Order {
-    Retire,
-    Resume,
-    Drain,
-    Terminate,
-    Kill,
-}
-
-/// Who tells what becomes of one server.
-#[derive(Clone, Debug)]
-struct Say {
-    generation: Generation,
-    events: mpsc::UnboundedSender<Event>,
-}
-
-impl Say {
-    fn say(&self, event: ServerEvent) {
-        // Nobody listens: the tool is ending.
-        let _ = self.events.send(Event::Server(self.generation, event));
-    }
-}
-
-/// What the shim says next, where there is one.
-async fn heard_of(adoption: Option<&Adoption>) -> Heard {
-    match adoption {
-        Some(adoption) => adoption.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The time after which the server may be asked to stop.
-async fn drained(adoption: Option<&Adoption>) {
-    if let Some(adoption) = adoption {
-        adoption.drained().await;
-    }
-}
-
-/// The server's next message, where it has a socket for that.
-async fn heard(notify: Option<&Notify>) -> Vec<Word> {
-    match notify {
-        Some(notify) => notify.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// What has been begun with a server.
-#[derive(Debug, Default)]
-struct Steps {
-    /// It is waited for what it has accepted.
-    draining: bool,
-    /// It has been asked to stop.
-    asked: bool,
-    /// It accepts, and may yet bind more.
-    settling: bool,
-    /// It was found to listen without us.
-    alone: bool,
-}
-
-struct Server {
-    executable: PathBuf,
-    artifact: Artifact,
-    groups: Groups,
-    offered: Option<Weak<Listener>>,
-    ours: Option<KnownAs>,
-    notify: Option<Notify>,
-    /// The server that goes on serving until this one is ready.
-    beside: Option<Beside>,
-    /// By which what it binds is shared.
-    adoption: Option<Adoption>,
-    /// It has said so, or has begun to accept.
-    ready: bool,
-    /// Why it fails, if it has said that.
-    errno: Option<i32>,
-    /// Addresses that it could not bind.
-    in_use: Vec<Endpoint>,
-    #[cfg(target_os = "linux")]
-    current_dir: PathBuf,
-    wants: Vec<u16>,
-    unix_socket: Option<PathBuf>,
-    say: Say,
-}
-
-impl Server {
-    async fn run(
-        mut self,
-        program: std::io::Result<Program>,
-        orders: mpsc::UnboundedReceiver<Order>,
-    ) {
-        if !self.is_as_built() {
-            return self.say.say(ServerEvent::Superseded);
-        }
-        // Before it starts, so that nothing that it does goes unseen.
-        let mut rivals = match self.beside.clone() {
-            Some(old) => Some(Rivals::of(old, self.shared()).await),
-            None => None,
-        };
-        let started = match program {
-            Ok(program) => self.groups.spawn(program).await,
-            Err(error) => Err(error),
-        };
-        let group = match started {
-            Ok(group) => group,
-            Err(error) => {
-                let message = format!("could not start `{}`: {error}", self.executable.display());
-                return self.say.say(ServerEvent::SpawnFailed { message });
-            }
-        };
-        if self.runs_something_else(group.pid()) {
-            let mut group = group;
-            group.kill();
-            group.wait().await;
-            return self.say.say(ServerEvent::Superseded);
-        }
-        if let Some(adoption) = &self.adoption {
-            adoption.started(group.pid());
-        }
-        self.say.say(ServerEvent::Spawned { pid: group.pid() });
-        let direct = self.offered.is_none();
-        let (exit, served) = self.attend(group, orders, rivals.as_ref()).await;
-        if let Some(rivals) = &mut rivals
-            && !self.ready
-            && may_have_wanted(exit)
-        {
-            let wanted = match self.adoption.as_ref() {
-                // It is known for certain what it could not have.
-                Some(_) if !self.in_use.is_empty() => self.contested(),
-                _ => rivals.wanted(self.errno).await,
-            };
-            if !wanted.is_empty() {
-                self.say.say(ServerEvent::Conflict(wanted));
-            }
-        }
-        let adoption = self.adoption.take();
-        // What it alone had is free for the next one from here on.
-        drop(adoption);
-        self.say.say(ServerEvent::Exited(exit));
-        if direct && !served && matches!(exit, Exit::Code(code) if code != 0) {
-            self.name_holder().await;
-        }
-    }
-
-    /// The listeners that the servers share.
-    fn shared(&self) -> Vec<KnownAs> {
-        let adopted = self.adoption.as_ref().map(Adoption::sockets).unwrap_or_default();
-        self.ours.iter().cloned().chain(adopted).collect()
-    }
-
-    /// What it could not bind, and the server beside which it was started has.
-    fn contested(&self) -> Vec<Held> {
-        let of_old = self.beside.as_ref().map(|old| listening::own(old.pid, &[]));
-        let of_old = of_old.unwrap_or_default();
-        let port = |endpoint: &Endpoint| endpoint.port();
-        self.in_use
-            .iter()
-            .filter(|wanted| {
-                let kept = self.adoption.as_ref().is_some_and(|it| it.holds(wanted));
-                kept || of_old.iter().any(|held| held == *wanted || port(held) == port(wanted))
-            })
-            .cloned()
-            .map(Held::Address)
-            .collect()
-    }
-
-    /// A server failed before it listened anywhere. If somebody else listens where it may have
-    /// wanted to, that is worth knowing.
-    async fn name_holder(self) {
-        let known = self.in_use.iter().filter_map(Endpoint::port);
-        let wants: Vec<u16> = known.chain(self.wants).collect();
-        let holder = tokio::task::spawn_blocking(move || {
-            let own = std::process::id();
-            let held = |port| listening::holder(port).filter(|holder| holder.pid != own);
-            wants.into_iter().find_map(|port| Some((port, held(port)?)))
-        });
-        let Ok(Some((port, holder))) = holder.await else { return };
-        let notice = Notice {
-            level: Level::Warning,
-            code: "port-held",
-            text: format!("port {port} is taken by `{}` (process {})", holder.name, holder.pid),
-            help: Some(
-                "if the server wants that port, stop the process or use another port".into(),
-            ),
-        };
-        // Nobody listens: the tool is ending.
-        let _ = self.say.events.send(Event::Notice(notice));
-    }
-
-    /// Until the end of the server and its group. Second: whether it listened somewhere, or was asked
-    /// to stop before it did.
-    async fn attend(
-        &mut self,
-        mut group: Group,
-        mut orders: mpsc::UnboundedReceiver<Order>,
-        rivals: Option<&Rivals>,
-    ) -> (Exit, bool) {
-        let (pid, say) = (group.pid(), self.say.clone());
-        let notify = self.notify.take();
-        // Back in its place at the end.
-        let adoption = self.adoption.take();
-        let served = AtomicBool::new(false);
-        let found_alone = Notified::new();
-        let looking = listening::watch(
-            pid,
-            self.unix_socket.take(),
-            self.offered.take(),
-            self.beside.is_some(),
-            |endpoints| {
-                served.store(true, Ordering::Relaxed);
-                say.say(ServerEvent::Listening(endpoints));
-                found_alone.notify_one();
-            },
-        );
-        let alone = async {
-            let Some(adoption) = &adoption else { return std::future::pending().await };
-            found_alone.notified().await;
-            // What has just been found may be about to be said.
-            tokio::time::sleep(IS_SAID_WITHIN).await;
-            if !adoption.adopted().is_empty() {
-                return std::future::pending().await;
-            }
-            adoption.found_alone()
-        };
-        let blocked = async {
-            match rivals {
-                Some(rivals) => rivals.blocked(pid).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut steps = Steps::default();
-        {
-            let (mut looking, mut blocked) = (std::pin::pin!(looking), std::pin::pin!(blocked));
-            let mut alone = std::pin::pin!(alone);
-            let mut draining = std::pin::pin!(drained(adoption.as_ref()));
-            let mut settling = std::pin::pin!(tokio::time::sleep(SETTLES));
-            let (mut looked, mut waits) = (false, false);
-            loop {
-                tokio::select! {
-                    _ = group.leader() => break,
-                    order = orders.recv() => {
-                        let Some(order) = order else {
-                            group.kill();
-                            break;
-                        };
-                        match order {
-                            Order::Retire => adoption.iter().for_each(Adoption::retire),
-                            Order::Resume => adoption.iter().for_each(Adoption::resume),
-                            Order::Drain => {
-                                draining.set(drained(adoption.as_ref()));
-                                steps.draining = true;
-                            }
-                            Order::Terminate => self.terminate(&mut group, &mut steps, adoption.as_ref()),
-                            Order::Kill => {
-                                self.say_what_it_wrote(pid);
-                                group.kill();
-                            }
-                        }
-                        if matches!(order, Order::Drain | Order::Terminate | Order::Kill) {
-                            served.store(true, Ordering::Relaxed);
-                        }
-                    }
-                    () = &mut draining, if steps.draining => {
-                        self.terminate(&mut group, &mut steps, adoption.as_ref());
-                    }
-                    words = heard(notify.as_ref()) => {
-                        self.take(words, pid, adoption.as_ref());
-                    }
-                    heard = heard_of(adoption.as_ref()) => {
-                        if matches!(&heard, Heard::Adopted(endpoints) if !endpoints.is_empty()) {
-                            served.store(true, Ordering::Relaxed);
-                        }
-                        if let Heard::Accepts = heard {
-                            settling.as_mut().reset(Instant::now() + SETTLES);
-                            steps.settling = true;
-                        }
-                        self.hear(heard, pid, adoption.as_ref());
-                    }
-                    () = &mut settling, if steps.settling => {
-                        steps.settling = false;
-                        adoption.iter().for_each(Adoption::settled);
-                    }
-                    why = &mut alone, if !steps.alone => {
-                        steps.alone = true;
-                        self.say.say(ServerEvent::NotAdopted(why));
-                    }
-                    () = &mut looking, if !looked => looked = true,
-                    held = &mut blocked, if !waits && !self.ready => {
-                        waits = true;
-                        self.say.say(ServerEvent::Blocked(held));
-                    }
-                }
-            }
-        }
-        let exit = group.wait().await;
-        // Its last words may have come with its end.
-        let rest = notify.iter().flat_map(Notify::rest).collect();
-        self.take(rest, pid, adoption.as_ref());
-        self.adoption = adoption;
-        (exit, served.load(Ordering::Relaxed))
-    }
-
-    /// Asks it to stop, once.
-    fn terminate(&self, group: &mut Group, steps: &mut Steps, adoption: Option<&Adoption>) {
-        steps.draining = false;
-        if std::mem::replace(&mut steps.asked, true) {
-            return;
-        }
-        self.say_what_it_wrote(group.pid());
-        adoption.into_iter().for_each(Adoption::asked_to_stop);
-        group.terminate();
-    }
-
-    fn say_what_it_wrote(&self, pid: u32) {
-        #[cfg(target_os = "linux")]
-        if writes::wrote_nothing(pid, &self.current_dir) {
-            self.say.say(ServerEvent::WroteNothing);
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = pid;
-    }
-
-    /// Passes on what the shim has said.
-    fn hear(&mut self, heard: Heard, pid: u32, adoption: Option<&Adoption>) {
-        match heard {
-            Heard::Adopted(endpoints) => self.say.say(ServerEvent::Adopted(endpoints)),
-            Heard::Accepts => {
-                self.say.say(ServerEvent::Accepts);
-                self.is_ready(pid, adoption);
-            }
-            Heard::InUse(endpoint) => {
-                if !self.in_use.contains(&endpoint) {
-                    self.in_use.push(endpoint);
-                }
-            }
-            Heard::Not(why) => self.say.say(ServerEvent::NotAdopted(why)),
-        }
-    }
-
-    /// From now on it is of interest what it alone can have.
-    fn is_ready(&mut self, pid: u32, adoption: Option<&Adoption>) {
-        if !std::mem::replace(&mut self.ready, true) {
-            let adopted = adoption.map(Adoption::sockets).unwrap_or_default();
-            let shared = self.ours.iter().cloned().chain(adopted).collect();
-            let say = self.say.clone();
-            tokio::spawn(async move {
-                say.say(ServerEvent::Holds(exclusive::held_by(pid, shared).await));
-            });
-        }
-    }
-
-    /// Passes on what the server has said.
-    fn take(&mut self, words: Vec<Word>, pid: u32, adoption: Option<&Adoption>) {
-        for word in words {
-            match word {
-                Word::Ready => {
-                    self.say.say(ServerEvent::Ready);
-                    self.is_ready(pid, adoption);
-                }
-                Word::Stopping => self.say.say(ServerEvent::Stopping),
-                Word::Status(status) => self.say.say(ServerEvent::Status(status)),
-                Word::Errno(number) => self.errno = Some(number),
-            }
-        }
-    }
-
-    /// Whether the executable is still the one that was built: the next build may have replaced it.
-    fn is_as_built(&self) -> bool {
-        // A file that is gone was replaced as well, or will be missed by `exec`.
-        stamp(&self.executable).is_ok_and(|now| now == self.artifact.stamp)
-    }
-
-    /// Whether the file was replaced between the look at it and `exec`.
-    fn runs_something_else(&self, pid: u32) -> bool {
-        let image = PathBuf::from(format!("/proc/{pid}/exe"));
-        let is_ours = |path: &Path| path.file_name() == self.executable.file_name();
-        // Under a runner it is another program by right.
-        let runs_by_itself = std::fs::read_link(&image).is_ok_and(|path| is_ours(&path));
-        runs_by_itself && stamp(&image).is_ok_and(|image| image.inode != self.artifact.stamp.inode)
-    }
-}
-
-/// Whether a program that ends like this may have failed for something that it could not have. One
-/// that was killed or has crashed did not; a panic may also abort.
-fn may_have_wanted(exit: Exit) -> bool {
-    const ABORT: i32 = 6;
-    match exit {
-        Exit::Code(code) => code != 0,
-        Exit::Signal(signal) => signal == ABORT,
-    }
-}
-
 /// The exit code with which a shell would end after this: 128 + the signal.
 pub fn exit_code(exit: Exit) -> u8 {
     match exit {
@@ -649,19 +246,6 @@ pub fn exit_code(exit: Exit) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_killed_or_has_crashed_wanted_nothing() {
-        for (exit, may) in [
-            (Exit::Code(0), false),
-            (Exit::Code(101), true),
-            (Exit::Signal(6), true),
-            (Exit::Signal(9), false),
-            (Exit::Signal(11), false),
-        ] {
-            assert_eq!(may_have_wanted(exit), may, "{exit:?}");
-        }
-    }
 
     #[test]
     fn a_signal_is_128_more() {

@@ -63,12 +63,8 @@ pub(super) struct Control(UnixDatagram);
 impl Control {
     /// A pair: the tool's end and the server's. Needs tokio's runtime.
     pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (ours, its) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let (ours, its) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         rustix::io::ioctl_fionbio(&ours, true)?;
         Ok((Self(UnixDatagram::from_std(ours.into())?), its))
     }
@@ -136,10 +132,7 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Said>> {
 
 fn parse(bytes: &[u8; MESSAGE], socket: Option<OwnedFd>) -> Said {
     let number = |at: usize| u64::from_ne_bytes(array(bytes, at));
-    let file = (
-        number(offset_of!(Message, file_device)),
-        number(offset_of!(Message, file_inode)),
-    );
+    let file = (number(offset_of!(Message, file_device)), number(offset_of!(Message, file_inode)));
     Said {
         kind: bytes[offset_of!(Message, kind)],
         flags: bytes[offset_of!(Message, flags)],

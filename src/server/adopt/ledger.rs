@@ -180,9 +180,7 @@ impl Ledger {
         };
         let file = match endpoint {
             Endpoint::Tcp(_) => None,
-            Endpoint::Unix(path) => {
-                rustix::fs::lstat(path).ok().map(|it| (it.st_dev, it.st_ino))
-            }
+            Endpoint::Unix(path) => rustix::fs::lstat(path).ok().map(|it| (it.st_dev, it.st_ino)),
         };
         let mut books = self.books();
         if books.kept.iter().any(|kept| kept.inode == known.inode) {
@@ -306,5 +304,201 @@ impl Books {
             let _ = page.protect(&files);
             let _ = page.expect(expected);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    const OLD: Generation = Generation(1);
+    const NEW: Generation = Generation(2);
+
+    fn tcp(address: &str) -> Name {
+        Name::Tcp(address.parse().expect("an address"))
+    }
+
+    fn question(kind: u8, asked: Name) -> Said {
+        let (flags, sequence, inode) = (0, 0, 0);
+        Said {
+            kind,
+            flags,
+            sequence,
+            inode,
+            file: None,
+            asked: Some(asked),
+            actual: None,
+            socket: None,
+        }
+    }
+
+    fn bind(address: &str) -> Said {
+        question(wire::BIND, tcp(address))
+    }
+
+    /// A server listens on a socket of its own; the inode stands for it.
+    fn listening(asked: Name, actual: Name, inode: u64) -> Said {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a listener").into();
+        let (actual, socket) = (Some(actual), Some(socket));
+        Said { inode, actual, socket, ..question(wire::LISTENING, asked) }
+    }
+
+    fn on(address: &str, inode: u64) -> Said {
+        listening(tcp(address), tcp(address), inode)
+    }
+
+    fn endpoints(addresses: &[&str]) -> Vec<Endpoint> {
+        addresses.iter().map(|it| tcp(it).endpoint()).collect()
+    }
+
+    #[test]
+    fn what_the_old_server_has_the_new_one_gets_once() {
+        let ledger = Ledger::default();
+        assert!(ledger.claim(OLD, &bind("127.0.0.1:3000")).is_none());
+        assert!(ledger.keep(OLD, on("127.0.0.1:3000", 7)));
+        assert_eq!(ledger.adopted(OLD), endpoints(&["127.0.0.1:3000"]));
+        assert!(ledger.claim(OLD, &bind("127.0.0.1:3000")).is_none(), "it has it already");
+
+        assert!(ledger.claim(NEW, &bind("127.0.0.1:3001")).is_none());
+        assert!(ledger.claim(NEW, &bind("127.0.0.1:3000")).is_some());
+        assert_eq!(ledger.adopted(NEW), [], "it does not listen yet");
+        assert!(!ledger.is_shared(OLD));
+        ledger.listens(NEW, 7);
+        assert_eq!(ledger.adopted(NEW), endpoints(&["127.0.0.1:3000"]));
+        assert!(ledger.is_shared(OLD));
+    }
+
+    #[test]
+    fn two_of_one_address_are_handed_out_in_turn() {
+        let ledger = Ledger::default();
+        for inode in [7, 8] {
+            ledger.keep(OLD, on("127.0.0.1:3000", inode));
+        }
+        let sockets: Vec<_> = (0..3).map(|_| ledger.claim(NEW, &bind("127.0.0.1:3000"))).collect();
+        let [Some(first), Some(second), None] = &sockets[..] else { panic!("{sockets:?}") };
+        assert!(!Arc::ptr_eq(first, second));
+    }
+
+    #[test]
+    fn a_port_that_was_left_to_the_system_stays_the_same() {
+        let ledger = Ledger::default();
+        let asked = || tcp("127.0.0.1:0");
+        ledger.keep(OLD, listening(asked(), tcp("127.0.0.1:40001"), 7));
+        ledger.keep(OLD, listening(asked(), tcp("127.0.0.1:40002"), 8));
+        let first = ledger.claim(NEW, &question(wire::LISTEN, asked())).expect("the first");
+        ledger.listens(NEW, 7);
+        assert_eq!(ledger.adopted(NEW), endpoints(&["127.0.0.1:40001"]));
+        // By its number it is found as well.
+        let second = ledger.claim(NEW, &bind("127.0.0.1:40002")).expect("the second");
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(ledger.claim(NEW, &question(wire::LISTEN, asked())).is_none());
+    }
+
+    #[test]
+    fn what_nobody_has_is_kept_for_the_next_one_and_given_up_once_that_has_settled() {
+        let ledger = Ledger::default();
+        ledger.keep(OLD, on("127.0.0.1:3000", 7));
+        ledger.keep(OLD, on("127.0.0.1:3001", 8));
+        ledger.leave(OLD);
+        assert_eq!(ledger.sockets().len(), 2);
+        assert!(ledger.claim(NEW, &bind("127.0.0.1:3000")).is_some());
+        ledger.listens(NEW, 7);
+        assert_eq!(ledger.sockets().len(), 2, "it may bind the other one yet");
+        ledger.prune();
+        assert!(!ledger.holds(&tcp("127.0.0.1:3001").endpoint()));
+        assert!(ledger.holds(&tcp("127.0.0.1:3000").endpoint()));
+    }
+
+    #[test]
+    fn what_the_old_server_had_goes_with_it_where_the_new_one_listens_elsewhere() {
+        let ledger = Ledger::default();
+        ledger.keep(OLD, on("127.0.0.1:3000", 7));
+        ledger.keep(NEW, on("127.0.0.1:4000", 8));
+        ledger.leave(OLD);
+        assert!(!ledger.holds(&tcp("127.0.0.1:3000").endpoint()));
+        assert_eq!(ledger.adopted(NEW), endpoints(&["127.0.0.1:4000"]));
+    }
+
+    #[test]
+    fn what_nobody_has_is_in_nobodys_way() {
+        for (kept, wanted, goes) in [
+            ("127.0.0.1:3000", "0.0.0.0:3000", true),
+            ("0.0.0.0:3000", "127.0.0.1:3000", true),
+            ("127.0.0.1:3000", "[::]:3000", true),
+            ("127.0.0.1:3000", "127.0.0.2:3000", false),
+            ("127.0.0.1:3000", "0.0.0.0:3001", false),
+        ] {
+            let ledger = Ledger::default();
+            ledger.keep(OLD, on(kept, 7));
+            assert!(ledger.claim(NEW, &bind(wanted)).is_none(), "{kept} is not {wanted}");
+            assert!(ledger.holds(&tcp(kept).endpoint()), "{kept} is the old server's");
+            ledger.leave(OLD);
+            ledger.claim(NEW, &bind(wanted));
+            assert_eq!(!ledger.holds(&tcp(kept).endpoint()), goes, "{kept}, {wanted}");
+        }
+    }
+
+    #[test]
+    fn ipv6_alone_is_another_address() {
+        let ledger = Ledger::default();
+        ledger.keep(OLD, Said { flags: wire::V6ONLY, ..on("[::]:3000", 7) });
+        assert!(ledger.claim(NEW, &bind("[::]:3000")).is_none());
+        let alone = Said { flags: wire::V6ONLY, ..bind("[::]:3000") };
+        assert!(ledger.claim(NEW, &alone).is_some());
+    }
+
+    #[test]
+    fn of_a_unix_socket_the_file_decides() {
+        let ledger = Ledger::default();
+        let (path, other) = (Name::Path("app.sock".into()), Name::Path("/srv/app.sock".into()));
+        let file = Some((1, 42));
+        ledger.keep(OLD, Said { file, ..listening(path.clone(), path.clone(), 7) });
+        let ask = |name: &Name, file| Said { file, ..question(wire::BIND, name.clone()) };
+        assert!(ledger.claim(NEW, &ask(&path, None)).is_none(), "it was removed");
+        assert!(ledger.claim(NEW, &ask(&path, Some((1, 43)))).is_none(), "it is another one");
+        assert!(ledger.claim(NEW, &ask(&other, file)).is_some());
+    }
+
+    #[test]
+    fn a_listener_that_was_closed_is_let_go_by_those_who_had_it() {
+        let ledger = Ledger::default();
+        ledger.keep(OLD, on("127.0.0.1:3000", 7));
+        ledger.closed(NEW, 7);
+        assert_eq!(ledger.adopted(OLD).len(), 1, "it is not the other one's to close");
+        ledger.claim(NEW, &bind("127.0.0.1:3000"));
+        ledger.closed(NEW, 7);
+        assert_eq!(ledger.adopted(OLD).len(), 1);
+        ledger.closed(OLD, 7);
+        assert!(!ledger.holds(&tcp("127.0.0.1:3000").endpoint()));
+        ledger.keep(OLD, on("127.0.0.1:3000", 7));
+        ledger.leave(OLD);
+        ledger.closed(OLD, 7);
+        assert!(ledger.holds(&tcp("127.0.0.1:3000").endpoint()), "it has ended, and is awaited");
+    }
+
+    #[test]
+    fn our_own_listener_is_lent_until_it_is_taken_back() {
+        let ledger = Ledger::default();
+        let ours = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = ours.local_addr().expect("it has one");
+        let endpoint = Endpoint::Tcp(address);
+        let known = KnownAs { address: Some(address), inode: 7 };
+        let lend = || {
+            let copy = ours.as_fd().try_clone_to_owned().expect("a copy");
+            ledger.lend(copy, &known, &endpoint);
+        };
+        lend();
+        ledger.prune();
+        ledger.take_back();
+        assert!(!ledger.holds(&endpoint));
+        lend();
+        assert!(ledger.claim(OLD, &bind(&address.to_string())).is_some());
+        ledger.listens(OLD, 7);
+        ledger.take_back();
+        ledger.prune();
+        assert_eq!(ledger.adopted(OLD), [endpoint]);
     }
 }

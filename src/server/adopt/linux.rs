@@ -133,7 +133,7 @@ impl Adoption {
             wire::LISTENING if said.socket.is_some() => self.keep(said),
             wire::LISTENING => {
                 self.ledger.listens(self.generation, said.inode);
-                self.listens()
+                Some(self.listens())
             }
             wire::ACCEPTING => {
                 let first = !self.accepts.swap(true, Ordering::Relaxed);
@@ -162,11 +162,8 @@ impl Adoption {
     /// It binds, or listens on a port that it left to the system.
     fn lend(&self, said: &Said) -> Option<Heard> {
         let unusual = self.unusual();
-        let socket = if self.is_declined() {
-            None
-        } else {
-            self.ledger.claim(self.generation, said)
-        };
+        let socket =
+            if self.is_declined() { None } else { self.ledger.claim(self.generation, said) };
         match socket {
             Some(socket) => self.answer(wire::TAKE, said.sequence, &[socket.as_fd()]),
             None => self.answer(wire::OWN, said.sequence, &[]),
@@ -180,15 +177,15 @@ impl Adoption {
         let unusual = self.unusual();
         let kept = !self.is_declined() && self.ledger.keep(self.generation, said);
         self.answer(if kept { wire::KEPT } else { wire::LEFT }, sequence, &[]);
-        if kept { self.listens() } else { unusual.map(Heard::Not) }
+        if kept { Some(self.listens()) } else { unusual.map(Heard::Not) }
     }
 
-    fn listens(&self) -> Option<Heard> {
+    fn listens(&self) -> Heard {
         if !self.ledger.is_shared(self.generation) {
             // Else whoever has it as well would accept the probe; it is made when that is retired.
             self.ledger.probe(self.generation);
         }
-        Some(Heard::Adopted(self.adopted()))
+        Heard::Adopted(self.adopted())
     }
 
     /// It has closed a listener. One that has never accepted was looking for a free port, and a

@@ -36,11 +36,11 @@ impl Adopter {
 pub(in crate::server) enum Adoption {}
 
 impl Adoption {
-    pub(in crate::server) fn started(&mut self, _pid: u32) {
+    pub(in crate::server) fn started(&self, _pid: u32) {
         match *self {}
     }
 
-    pub(in crate::server) async fn next(&self) -> Vec<Heard> {
+    pub(in crate::server) async fn next(&self) -> Heard {
         match *self {}
     }
 
