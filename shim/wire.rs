@@ -10,8 +10,13 @@
 //! | `LISTENING`, after `listen` | asked and actual address, the socket's inode, a socket of its own as descriptor | `KEPT` or `LEFT` |
 //! | `ACCEPTING`, at the first `accept` and at each of the tool's own connections | | nothing |
 //! | `IN_USE`, after `EADDRINUSE` | the address | nothing |
+//! | `PASS`, while it is leaving, in place of closing a connection | the connection as descriptor | nothing |
 //! | `IDLE`, while it is retired, when its count of connections falls to 0 | | nothing |
 //! | `CLOSED`, after the last descriptor that is known of a listener was closed | its inode | `DONE` |
+//!
+//! A connection that the one server has passed may be handed to another one: it is laid into a socket
+//! for that (`WELCOME`'s fourth descriptor), one byte with the connection as descriptor, and counted in
+//! the page. `accept` answers with it before all others; a probe comes to wake who waits for one.
 //!
 //! An answer carries the question's sequence number. Both ends are the same machine and the same
 //! build, so numbers lie as the machine has them.
@@ -36,8 +41,12 @@ pub const CLOSED: u8 = 7;
 /// From the shim: the server is retired, and has no connection left.
 pub const IDLE: u8 = 8;
 
-/// From the tool, before all else: its descriptors are the page, and two event counters
-/// (`eventfd(2)`): one can be read while the server is retired, the other one while it is not.
+/// From the shim: the server has closed a connection, on which its client may ask once more.
+pub const PASS: u8 = 9;
+
+/// From the tool, before all else: its descriptors are the page; two event counters (`eventfd(2)`), of
+/// which one can be read while the server is retired, the other one while it is not; and the socket
+/// on which connections of other servers come.
 pub const WELCOME: u8 = 16;
 /// From the tool: take this listener for that address; it is the packet's descriptor.
 pub const TAKE: u8 = 17;
@@ -134,6 +143,9 @@ pub mod page {
     pub const PROBE_UNIX: u32 = 1 << 16;
     /// `u32`, from the tool: its process id.
     pub const TOOL: usize = 8;
+    /// `u32`, from the tool: 1 once the server is retired and asked to stop. From then on it passes
+    /// connections in place of closing them.
+    pub const LEAVING: usize = 12;
     /// `u64`, from the shim: connections that the server has accepted and not closed, and calls that
     /// are about to accept one. It goes up before the shim looks at `RETIRED`: where the tool has
     /// set that and then reads 0 here, nothing more is accepted.
@@ -142,6 +154,9 @@ pub mod page {
     pub const ACCEPTED: usize = 24;
     /// `u32`, from the tool: how many files of Unix sockets follow.
     pub const FILES: usize = 32;
+    /// `u32`, from the tool: how many connections of other servers it has laid there for this one, so
+    /// far.
+    pub const HANDED: usize = 36;
     /// Pairs of `u64`, from the tool: device and inode of each. Whoever has just got the socket, or
     /// is retired, must not remove it.
     pub const FILE: usize = 40;

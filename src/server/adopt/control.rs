@@ -80,7 +80,7 @@ impl Control {
         message[offset_of!(Message, kind)] = kind;
         let at = offset_of!(Message, sequence);
         message[at..at + 2].copy_from_slice(&sequence.to_ne_bytes());
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
         {
@@ -101,6 +101,36 @@ impl Control {
                 Err(_) => return None,
             }
         }
+    }
+}
+
+/// A pair of sockets of whole packets.
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// The tool's end of the socket on which a server gets connections of other servers.
+#[derive(Debug)]
+pub(super) struct Hand(OwnedFd);
+
+impl Hand {
+    /// The tool's end and the server's.
+    pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, its) = pair()?;
+        Ok((Self(ours), its))
+    }
+
+    /// Lays a connection there, without waiting.
+    pub(super) fn give(&self, connection: BorrowedFd<'_>) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [connection];
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        sendmsg(&self.0, &[IoSlice::new(&[wire::PASS])], &mut ancillary, flags)?;
+        Ok(())
     }
 }
 

@@ -2,11 +2,12 @@
 //! whole life; every server's [`Adoption`](super::Adoption) asks it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::control::{Name, Said};
+use super::control::{Hand, Name, Said};
 use super::page::{FileId, Page};
 use super::probe::{self, Source};
 use super::wire;
@@ -20,8 +21,26 @@ pub(super) struct Ledger(Mutex<Books>);
 #[derive(Debug, Default)]
 struct Books {
     kept: Vec<Kept>,
-    pages: BTreeMap<Generation, Arc<Page>>,
+    servers: BTreeMap<Generation, Server>,
     probes: Source,
+}
+
+/// A server that adopts.
+#[derive(Debug)]
+struct Server {
+    page: Arc<Page>,
+    hand: Hand,
+    /// How many connections it was handed.
+    handed: u32,
+    retired: bool,
+}
+
+impl Server {
+    fn give(&mut self, connection: BorrowedFd<'_>) -> io::Result<()> {
+        self.hand.give(connection)?;
+        self.handed = self.handed.wrapping_add(1);
+        self.page.handed(self.handed)
+    }
 }
 
 /// A listener.
@@ -84,9 +103,9 @@ impl Ledger {
     }
 
     /// A server is about to start.
-    pub(super) fn enter(&self, generation: Generation, page: Arc<Page>) {
+    pub(super) fn enter(&self, generation: Generation, page: Arc<Page>, hand: Hand) {
         let mut books = self.books();
-        books.pages.insert(generation, page);
+        books.servers.insert(generation, Server { page, hand, handed: 0, retired: false });
         books.protect();
     }
 
@@ -94,7 +113,7 @@ impl Ledger {
     /// listens: then it is no longer wanted.
     pub(super) fn leave(&self, generation: Generation) {
         let mut books = self.books();
-        books.pages.remove(&generation);
+        books.servers.remove(&generation);
         for kept in &mut books.kept {
             kept.users.remove(&generation);
             kept.listening.remove(&generation);
@@ -273,6 +292,33 @@ impl Ledger {
             .any(|kept| kept.listening.contains(&generation) && kept.listening.len() > 1)
     }
 
+    /// A server accepts no more connections, or accepts them again.
+    pub(super) fn retire(&self, generation: Generation, retired: bool) {
+        let mut books = self.books();
+        let Some(server) = books.servers.get_mut(&generation) else { return };
+        server.retired = retired;
+        // Where that fails both accept, and the old one is asked to stop all the same.
+        let _ = server.page.retire(retired);
+    }
+
+    /// Hands a connection that came to this address to the server that accepts there. Nothing comes
+    /// of it where there is none: the connection is closed.
+    pub(super) fn pass(self: &Arc<Self>, connection: &OwnedFd, address: &Name) {
+        let mut books = self.books();
+        let Books { kept, servers, .. } = &mut *books;
+        let mut places = kept.iter().filter(|kept| kept.is_in_the_way_of(address));
+        let given = places.find_map(|kept| {
+            let accepts = |it: &&Generation| servers.get(it).is_some_and(|server| !server.retired);
+            let newest = kept.listening.iter().rev().find(accepts)?;
+            servers.get_mut(newest)?.give(connection.as_fd()).ok().map(|()| kept.actual.clone())
+        });
+        drop(books);
+        if let Some(target) = given {
+            // It wakes who waits in `accept`.
+            probe::start(Arc::clone(self), target);
+        }
+    }
+
     /// Changes what is expected of connections of the tool's own, and tells every server.
     pub(super) fn expect<T>(&self, change: impl FnOnce(&mut Source) -> T) -> T {
         let mut books = self.books();
@@ -280,9 +326,9 @@ impl Ledger {
         let result = change(&mut books.probes);
         let now = books.probes.expected();
         if before != now {
-            for page in books.pages.values() {
+            for server in books.servers.values() {
                 // Where it cannot be written the server sees a connection that is closed at once.
-                let _ = page.expect(now);
+                let _ = server.page.expect(now);
             }
         }
         result
@@ -299,7 +345,7 @@ impl Books {
     fn protect(&self) {
         let files: Vec<FileId> = self.kept.iter().filter_map(|kept| kept.file).collect();
         let expected = self.probes.expected();
-        for page in self.pages.values() {
+        for Server { page, .. } in self.servers.values() {
             // Where it cannot be written, what is not protected may be removed, and is bound anew.
             let _ = page.protect(&files);
             let _ = page.expect(expected);
@@ -310,7 +356,6 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::os::fd::AsFd;
 
     use super::*;
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use procfs::process::Process;
 use tokio::sync::Notify;
 
-use super::control::{Control, Said};
+use super::control::{Control, Hand, Said};
 use super::ledger::Ledger;
 use super::page::Page;
-use super::{Heard, loader, place, wire};
+use super::{Heard, limbo, loader, place, wire};
 use crate::event::{Endpoint, Generation, Unadopted};
 use crate::process::Preload;
 use crate::server::socket::KnownAs;
@@ -66,8 +66,11 @@ impl Adopter {
         let failed = |error: std::io::Error| Unadopted::NoShim(error.to_string());
         let (control, its) = Control::pair().map_err(failed)?;
         let page = Arc::new(Page::new().map_err(failed)?);
-        control.send(wire::WELCOME, 0, &page.descriptors()).map_err(failed)?;
-        self.0.enter(generation, Arc::clone(&page));
+        let (hand, its_hand) = Hand::pair().map_err(failed)?;
+        let [memory, retired, active] = page.descriptors();
+        let welcome = [memory, retired, active, its_hand.as_fd()];
+        control.send(wire::WELCOME, 0, &welcome).map_err(failed)?;
+        self.0.enter(generation, Arc::clone(&page), hand);
         let adoption = Adoption {
             generation,
             ledger: Arc::clone(&self.0),
@@ -78,6 +81,7 @@ impl Adopter {
             accepts: AtomicBool::new(false),
             declined: AtomicBool::new(false),
             leaving: Arc::default(),
+            retired: AtomicBool::new(false),
             idle: Notify::new(),
         };
         Ok((adoption, Preload { library, control: its }))
@@ -100,6 +104,7 @@ pub(in crate::server) struct Adoption {
     declined: AtomicBool,
     /// It was asked to stop: what it closes now, the next one may want.
     leaving: Arc<AtomicBool>,
+    retired: AtomicBool,
     /// It is retired, and has closed the last connection that it had accepted.
     idle: Notify,
 }
@@ -147,6 +152,12 @@ impl Adoption {
             }
             wire::IDLE => {
                 self.idle.notify_one();
+                None
+            }
+            wire::PASS => {
+                if let Some(connection) = said.socket {
+                    limbo::hold(Arc::clone(&self.ledger), connection);
+                }
                 None
             }
             // Of a shim that is not ours.
@@ -249,15 +260,15 @@ impl Adoption {
 
     /// Has it accept no more connections.
     pub(in crate::server) fn retire(&self) {
-        // Where that fails both accept, and it is asked to stop all the same.
-        let _ = self.page.retire(true);
+        self.ledger.retire(self.generation, true);
+        self.retired.store(true, Ordering::Relaxed);
         self.ledger.probe_sharers(self.generation);
     }
 
     /// Has it accept connections again.
     pub(in crate::server) fn resume(&self) {
-        // As above.
-        let _ = self.page.retire(false);
+        self.ledger.retire(self.generation, false);
+        self.retired.store(false, Ordering::Relaxed);
         self.accepts.store(false, Ordering::Relaxed);
         self.ledger.probe(self.generation);
     }
@@ -277,6 +288,10 @@ impl Adoption {
     /// It was asked to stop, and closes what the next one may want.
     pub(in crate::server) fn asked_to_stop(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+        if self.retired.load(Ordering::Relaxed) {
+            // Where that fails it closes its connections itself.
+            let _ = self.page.leave();
+        }
     }
 
     /// It has what it wants, some time after it was ready: what no server has is given up.

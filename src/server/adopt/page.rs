@@ -36,9 +36,19 @@ impl Page {
         Ok(page)
     }
 
-    /// What the server is welcomed with.
+    /// What the server is welcomed with, but for the last.
     pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
         [self.memory.as_fd(), self.retired.as_fd(), self.active.as_fd()]
+    }
+
+    /// So many connections of other servers have been laid there for it.
+    pub(super) fn handed(&self, count: u32) -> io::Result<()> {
+        self.put(page::HANDED, count)
+    }
+
+    /// It is retired and about to be asked to stop: it passes on what it closes.
+    pub(super) fn leave(&self) -> io::Result<()> {
+        self.put(page::LEAVING, 1)
     }
 
     fn put(&self, at: usize, number: u32) -> io::Result<()> {

@@ -1,0 +1,121 @@
+//! Connections that a server has closed because it is to stop, and on which the client may be asking
+//! once more at this very moment: between two requests nobody can tell. They are held here for a
+//! moment. If a request comes, or lay unread, the new server gets the connection and answers; if not,
+//! it is closed as the old server wanted.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, SocketAddrAny, getsockname, recv};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::time::{sleep, timeout};
+
+use super::control::Name;
+use super::ledger::Ledger;
+
+/// How long a client that is busy may take for its next request. One that waits for the connection's
+/// end waits so much longer.
+const HELD: Duration = Duration::from_millis(100);
+/// How often it is looked whether the rest of a first line has come: what was not read stays, so the
+/// system says all the time that there is something.
+const REST_EVERY: Duration = Duration::from_millis(1);
+/// No first line is looked at any further.
+const LONGEST: usize = 4096;
+
+/// Holds a connection, by the side. Needs tokio's runtime.
+pub(super) fn hold(ledger: Arc<Ledger>, connection: OwnedFd) {
+    tokio::spawn(async move {
+        let Some(address) = local_address(&connection) else { return };
+        let Ok(copy) = connection.try_clone() else { return };
+        // Whatever kind of stream it is: only its readiness is asked for.
+        let Ok(stream) = UnixStream::from_std(StdUnixStream::from(copy)) else { return };
+        if matches!(timeout(HELD, asks(&stream)).await, Ok(Ok(true))) {
+            ledger.pass(&connection, &address);
+        }
+    });
+}
+
+/// Whether the client asks once more: waits until that shows.
+async fn asks(stream: &UnixStream) -> io::Result<bool> {
+    let mut bytes = [0; LONGEST];
+    loop {
+        stream.readable().await?;
+        let peeked = stream.try_io(Interest::READABLE, || {
+            Ok(recv(stream.as_fd(), &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1)
+        });
+        match peeked {
+            Ok(0) => return Ok(false),
+            Ok(length) => match begins_request(&bytes[..length]) {
+                Some(asks) => return Ok(asks),
+                None => sleep(REST_EVERY).await,
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether these bytes are the beginning of a request in plain HTTP/1 (RFC 9112, section 3), or of
+/// a connection in plain HTTP/2 (RFC 9113, section 3.4). `None`: they may become one. Whatever else a
+/// client speaks (TLS, the middle of a body) belongs to what went before on its connection.
+fn begins_request(bytes: &[u8]) -> Option<bool> {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let plausible = method.len() <= 16 && method.iter().all(u8::is_ascii_uppercase);
+    if !plausible || bytes.starts_with(b"\n") {
+        return Some(false);
+    }
+    if line.len() == bytes.len() {
+        return if bytes.len() < LONGEST { None } else { Some(false) };
+    }
+    let version = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let known = [b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0"].iter().any(|it| *it == version);
+    Some(!method.is_empty() && known)
+}
+
+/// Where the client has connected to.
+fn local_address(connection: &OwnedFd) -> Option<Name> {
+    let address: SocketAddrAny = getsockname(connection).ok()?;
+    if let Ok(address) = std::net::SocketAddr::try_from(address.clone()) {
+        return Some(Name::Tcp(address));
+    }
+    let address = rustix::net::SocketAddrUnix::try_from(address).ok()?;
+    let name = address.abstract_name().map(|name| Name::Abstract(name.to_vec()));
+    name.or_else(|| {
+        use std::os::unix::ffi::OsStrExt;
+        let path = address.path()?;
+        Some(Name::Path(std::ffi::OsStr::from_bytes(path.to_bytes()).into()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_beginning_of_a_request_is_one() {
+        for (bytes, begins) in [
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", Some(true)),
+            ("POST /a?b=c%20d HTTP/1.0\r\n", Some(true)),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(true)),
+            ("GET / HTTP/1.1", None),
+            ("GE", None),
+            ("GET key\r\n", Some(false)),
+            ("GET / HTTP/1.1x\r\n", Some(false)),
+            ("get / HTTP/1.1\r\n", Some(false)),
+            (" / HTTP/1.1\r\n", Some(false)),
+            ("\r\nGET / HTTP/1.1\r\n", Some(false)),
+            ("\u{17}\u{3}\u{3}", Some(false)),
+            ("{\"a\": 1}\n", Some(false)),
+        ] {
+            assert_eq!(begins_request(bytes.as_bytes()), begins, "{bytes:?}");
+        }
+        assert_eq!(begins_request(&[b'A'; 40]), Some(false));
+        let long = [b"GET /".as_slice(), &[b'a'; LONGEST]].concat();
+        assert_eq!(begins_request(&long[..LONGEST]), Some(false));
+    }
+}
