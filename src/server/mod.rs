@@ -18,6 +18,7 @@ use exclusive::Rivals;
 use notify::{Notify, Word};
 use socket::KnownAs;
 
+mod adopt;
 mod cargo_run;
 mod exclusive;
 mod kept;
