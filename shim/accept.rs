@@ -1,0 +1,227 @@
+//! Accepting on a listener that is shared with another process: both accept from one queue. So none
+//! may wait in the kernel for a connection that another one takes; the shared listener does not
+//! block, and who thinks that it does waits here. A retired server gets nothing, and the tool's own
+//! connections are nobody's.
+//!
+//! A connection that comes through costs no system call more than without the shim.
+
+use core::ffi::c_int;
+use core::sync::atomic::Ordering::SeqCst;
+
+use crate::listeners::{self, ACCEPTS, LISTENING, NONBLOCKING, Record, SHUT};
+use crate::real::{errno, fail};
+use crate::system::{
+    self, AF_UNIX, Credentials, EAGAIN, EINTR, EINVAL, F_GETFL, F_SETFL, O_NONBLOCK, POLLIN, Poll,
+    SO_PEERCRED, SO_RCVTIMEO, SOL_SOCKET, Time,
+};
+use crate::wire::page::PROBE_UNIX;
+use crate::wire::{ACCEPTING, Message};
+use crate::{connections, control, page, process, real};
+
+/// `accept`, by `real`, which gets the place for the address's length anew each time.
+///
+/// # Safety
+/// As `accept` demands.
+pub unsafe fn accept(listener: c_int, length: *mut u32, real: impl Fn() -> c_int) -> c_int {
+    let Some(record) = listeners::hinted(listener) else { return real() };
+    if !record.is(LISTENING | ACCEPTS) && !begin(listener, record) {
+        return real();
+    }
+    // SAFETY: null, or there.
+    let room = unsafe { length.as_ref() }.copied();
+    let mut patience = Patience::Unknown;
+    loop {
+        if page::retired() || record.is(SHUT) {
+            if listeners::known(listener).is_none() {
+                return real();
+            }
+            if record.is(SHUT) {
+                return fail(EINVAL);
+            }
+            if record.is(NONBLOCKING) {
+                return fail(EAGAIN);
+            }
+            if let Err(error) = patience.wait(listener, record) {
+                return fail(error);
+            }
+            continue;
+        }
+        let accepted = real();
+        if accepted >= 0 {
+            if page::probe() != 0 && is_probe(accepted) {
+                system::close(accepted);
+                say_accepting(record);
+                // SAFETY: null, or there.
+                if let (Some(length), Some(room)) = (unsafe { length.as_mut() }, room) {
+                    *length = room;
+                }
+                continue;
+            }
+            connections::accepted(accepted);
+            return accepted;
+        }
+        if errno() != EAGAIN || record.is(NONBLOCKING) || listeners::known(listener).is_none() {
+            return accepted;
+        }
+        if let Err(error) = patience.wait(listener, record) {
+            return fail(error);
+        }
+    }
+}
+
+/// Before the first `accept` on a listener. Not before: who accepts in other ways must not meet one
+/// that does not block because of us. False where the listener is none that is shared.
+#[cold]
+fn begin(listener: c_int, record: &Record) -> bool {
+    if listeners::known(listener).is_none() || !record.is(LISTENING) {
+        return false;
+    }
+    unblock(listener);
+    if !record.set(ACCEPTS, true) {
+        say_accepting(record);
+    }
+    true
+}
+
+/// Makes the shared listener one that does not block, for all and for good.
+pub fn unblock(listener: c_int) {
+    if let Ok(flags) = system::fcntl(listener, F_GETFL, 0)
+        && flags & O_NONBLOCK == 0
+    {
+        let _ = system::fcntl(listener, F_SETFL, flags | O_NONBLOCK);
+    }
+}
+
+fn say_accepting(record: &Record) {
+    let mut message = Message::new(ACCEPTING);
+    message.inode = record.inode();
+    control::say(&message);
+}
+
+/// Whether this is the tool's own connection.
+#[cold]
+fn is_probe(accepted: c_int) -> bool {
+    let probe = page::probe();
+    let Some(peer) = system::peer_address(accepted) else { return false };
+    if peer.family() == AF_UNIX {
+        let empty = Credentials { pid: 0, uid: 0, gid: 0 };
+        let tool = page::tool();
+        return probe & PROBE_UNIX != 0
+            && tool != 0
+            && system::option(accepted, SOL_SOCKET, SO_PEERCRED, empty)
+                .is_some_and(|it| it.pid as u32 == tool);
+    }
+    // Whoever comes from elsewhere may come from a port of the same number.
+    let here = || {
+        peer.loopback() || system::own_address(accepted).is_some_and(|own| own.ip().eq(peer.ip()))
+    };
+    probe & PROBE_UNIX == 0 && u32::from(peer.port()) == probe && here()
+}
+
+/// How long an `accept` waits (`SO_RCVTIMEO`).
+enum Patience {
+    /// Nobody has looked yet.
+    Unknown,
+    Endless,
+    Until(u64),
+}
+
+impl Patience {
+    /// Waits until it is worth while to look again. The error is what `accept` answers.
+    #[cold]
+    fn wait(&mut self, listener: c_int, record: &Record) -> Result<(), c_int> {
+        if matches!(self, Self::Unknown) {
+            *self = Self::of(listener);
+        }
+        // A counter that is gone cannot be waited for: then what it says is looked up.
+        const OFTEN: u64 = 100;
+        let counter = if page::retired() { control::active() } else { control::retired() };
+        let waking = waking(record);
+        let blind = counter.is_none() || waking.is_none();
+        let left = match *self {
+            Self::Until(deadline) => Some(deadline.saturating_sub(system::now())),
+            _ => None,
+        };
+        if left == Some(0) {
+            return Err(EAGAIN);
+        }
+        let time = if blind { Some(left.unwrap_or(OFTEN).min(OFTEN)) } else { left };
+        let waits = |descriptor| Poll { descriptor, events: POLLIN, returned: 0 };
+        let mut polls = [
+            // The system leaves out what is negative.
+            waits(if page::retired() { -1 } else { listener }),
+            waits(counter.unwrap_or(-1)),
+            waits(waking.unwrap_or(-1)),
+        ];
+        let time = time.map_or(-1, |it| c_int::try_from(it).unwrap_or(c_int::MAX));
+        // libc's, since a thread may be cancelled there.
+        // SAFETY: `polls` is there.
+        let count = unsafe { real::poll(polls.as_mut_ptr(), polls.len(), time) };
+        if count >= 0 {
+            return Ok(());
+        }
+        match errno() {
+            // As the kernel does: never with a time, and not where a handler does not want it.
+            EINTR if matches!(self, Self::Endless) && system::handlers_restart() => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    fn of(listener: c_int) -> Self {
+        let empty = Time { seconds: 0, parts: 0 };
+        let time = system::option(listener, SOL_SOCKET, SO_RCVTIMEO, empty).unwrap_or(empty);
+        let milliseconds = (time.seconds as u64)
+            .wrapping_mul(1000)
+            .wrapping_add((time.parts as u64).div_ceil(1000));
+        if milliseconds == 0 {
+            Self::Endless
+        } else {
+            Self::Until(system::now().saturating_add(milliseconds))
+        }
+    }
+}
+
+/// The counter that is raised when the program shuts this listener down.
+fn waking(record: &Record) -> Option<c_int> {
+    let place = process::own()?.wakes.get(record.index())?;
+    let counter = place.load(SeqCst);
+    if counter != 0 {
+        return Some(counter.wrapping_sub(1));
+    }
+    let counter = control::keep(system::eventfd()?);
+    match place.compare_exchange(0, counter.wrapping_add(1), SeqCst, SeqCst) {
+        Ok(_) => {
+            if record.is(SHUT) {
+                system::raise(counter);
+            }
+            Some(counter)
+        }
+        Err(other) => {
+            control::unkeep(counter);
+            Some(other.wrapping_sub(1))
+        }
+    }
+}
+
+/// `shutdown` of a listener: only this process does not accept from it any more.
+pub fn shut(record: &Record) {
+    record.set(SHUT, true);
+    let place = process::own().and_then(|own| own.wakes.get(record.index()));
+    if let Some(counter) = place.map(|it| it.load(SeqCst))
+        && counter != 0
+    {
+        system::raise(counter.wrapping_sub(1));
+    }
+}
+
+/// The program listens again.
+pub fn reopen(record: &Record) {
+    if record.set(SHUT, false) {
+        let place = process::own().and_then(|own| own.wakes.get(record.index()));
+        if let Some(counter) = place.map(|it| it.load(SeqCst))
+            && counter != 0
+        {
+            system::lower(counter.wrapping_sub(1));
+        }
+    }
+}

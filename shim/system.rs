@@ -1,0 +1,480 @@
+//! The system calls that the shim makes for itself, and what they need of the kernel's numbers and
+//! layouts. They go to the kernel directly: so they leave `errno` alone, come past whoever else
+//! stands in front of libc's functions, and do not depend on which libc it is. What the program has
+//! called goes on through libc (`real.rs`).
+
+use core::ffi::{c_int, c_void};
+
+use crate::wire::{ADDRESS, Address};
+
+/// The system calls' numbers.
+#[cfg(target_arch = "x86_64")]
+mod number {
+    pub const WRITE: usize = 1;
+    pub const READ: usize = 0;
+    pub const CLOSE: usize = 3;
+    pub const FSTAT: usize = 5;
+    pub const MMAP: usize = 9;
+    pub const RT_SIGACTION: usize = 13;
+    pub const MADVISE: usize = 28;
+    pub const GETPID: usize = 39;
+    pub const SENDMSG: usize = 46;
+    pub const RECVMSG: usize = 47;
+    pub const GETSOCKNAME: usize = 51;
+    pub const GETPEERNAME: usize = 52;
+    pub const SETSOCKOPT: usize = 54;
+    pub const GETSOCKOPT: usize = 55;
+    pub const FCNTL: usize = 72;
+    pub const FUTEX: usize = 202;
+    pub const CLOCK_GETTIME: usize = 228;
+    pub const EXIT_GROUP: usize = 231;
+    pub const NEWFSTATAT: usize = 262;
+    pub const PPOLL: usize = 271;
+    pub const EVENTFD2: usize = 290;
+    pub const DUP3: usize = 292;
+}
+
+#[cfg(target_arch = "aarch64")]
+mod number {
+    pub const EVENTFD2: usize = 19;
+    pub const DUP3: usize = 24;
+    pub const FCNTL: usize = 25;
+    pub const CLOSE: usize = 57;
+    pub const READ: usize = 63;
+    pub const WRITE: usize = 64;
+    pub const PPOLL: usize = 73;
+    pub const NEWFSTATAT: usize = 79;
+    pub const FSTAT: usize = 80;
+    pub const EXIT_GROUP: usize = 94;
+    pub const FUTEX: usize = 98;
+    pub const CLOCK_GETTIME: usize = 113;
+    pub const RT_SIGACTION: usize = 134;
+    pub const GETPID: usize = 172;
+    pub const GETSOCKNAME: usize = 204;
+    pub const GETPEERNAME: usize = 205;
+    pub const SETSOCKOPT: usize = 208;
+    pub const GETSOCKOPT: usize = 209;
+    pub const SENDMSG: usize = 211;
+    pub const RECVMSG: usize = 212;
+    pub const MMAP: usize = 222;
+    pub const MADVISE: usize = 233;
+}
+
+pub const EINTR: c_int = 4;
+pub const EBADF: c_int = 9;
+pub const EAGAIN: c_int = 11;
+pub const EINVAL: c_int = 22;
+pub const ENOSYS: c_int = 38;
+pub const EADDRINUSE: c_int = 98;
+
+pub const AF_UNIX: u16 = 1;
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
+pub const SOCK_STREAM: c_int = 1;
+pub const SOCK_DGRAM: c_int = 2;
+pub const SOL_SOCKET: c_int = 1;
+pub const SO_TYPE: c_int = 3;
+pub const SO_KEEPALIVE: c_int = 9;
+pub const SO_PEERCRED: c_int = 17;
+pub const SO_RCVTIMEO: c_int = 20;
+pub const SO_ACCEPTCONN: c_int = 30;
+pub const SO_PROTOCOL: c_int = 38;
+pub const SO_DOMAIN: c_int = 39;
+pub const IPPROTO_TCP: c_int = 6;
+pub const TCP_NODELAY: c_int = 1;
+pub const TCP_KEEPIDLE: c_int = 4;
+pub const TCP_KEEPINTVL: c_int = 5;
+pub const TCP_KEEPCNT: c_int = 6;
+pub const TCP_DEFER_ACCEPT: c_int = 9;
+pub const TCP_USER_TIMEOUT: c_int = 18;
+pub const TCP_FASTOPEN: c_int = 23;
+pub const IPPROTO_IPV6: c_int = 41;
+pub const IPV6_V6ONLY: c_int = 26;
+pub const MSG_DONTWAIT: c_int = 0x40;
+pub const MSG_NOSIGNAL: c_int = 0x4000;
+pub const MSG_CMSG_CLOEXEC: c_int = 0x4000_0000;
+pub const SCM_RIGHTS: c_int = 1;
+
+pub const F_DUPFD: c_int = 0;
+pub const F_GETFD: c_int = 1;
+pub const F_GETFL: c_int = 3;
+pub const F_SETFL: c_int = 4;
+pub const F_DUPFD_CLOEXEC: c_int = 1030;
+pub const FD_CLOEXEC: c_int = 1;
+pub const FIONBIO: u32 = 0x5421;
+pub const O_NONBLOCK: c_int = 0o4000;
+pub const O_CLOEXEC: c_int = 0o2_000_000;
+pub const AT_FDCWD: c_int = -100;
+pub const AT_REMOVEDIR: c_int = 0x200;
+const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
+pub const POLLIN: i16 = 1;
+
+/// What the kernel answers, or the number of the error.
+pub type Answer = Result<usize, c_int>;
+
+/// A system call.
+///
+/// # Safety
+/// As that system call demands.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn call(number: usize, a: [usize; 6]) -> Answer {
+    let [one, two, three, four, five, six] = a;
+    let answer: isize;
+    // SAFETY: the kernel's calling convention; it changes no other register, and what it does with
+    // memory is the caller's to answer for.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") number => answer,
+            in("rdi") one, in("rsi") two, in("rdx") three,
+            in("r10") four, in("r8") five, in("r9") six,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    judge(answer)
+}
+
+/// A system call.
+///
+/// # Safety
+/// As that system call demands.
+#[cfg(target_arch = "aarch64")]
+#[inline]
+unsafe fn call(number: usize, a: [usize; 6]) -> Answer {
+    let [one, two, three, four, five, six] = a;
+    let answer: isize;
+    // SAFETY: the kernel's calling convention; it changes no other register, and what it does with
+    // memory is the caller's to answer for.
+    unsafe {
+        core::arch::asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") one as isize => answer,
+            in("x1") two, in("x2") three, in("x3") four, in("x4") five, in("x5") six,
+            options(nostack),
+        );
+    }
+    judge(answer)
+}
+
+/// The last 4095 numbers are errors.
+fn judge(answer: isize) -> Answer {
+    if (-4095..0).contains(&answer) {
+        Err(answer.wrapping_neg() as c_int)
+    } else {
+        Ok(answer as usize)
+    }
+}
+
+fn fd(descriptor: c_int) -> usize {
+    descriptor as isize as usize
+}
+
+/// Ends the process at once.
+pub fn die() -> ! {
+    loop {
+        // SAFETY: it does not come back, and touches no memory.
+        let _ = unsafe { call(number::EXIT_GROUP, [134, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// The process's number, as it is now.
+pub fn getpid() -> c_int {
+    // SAFETY: touches no memory.
+    unsafe { call(number::GETPID, [0; 6]) }.map_or(0, |pid| pid as c_int)
+}
+
+/// Closes a descriptor of ours, or one that nobody has seen yet.
+pub fn close(descriptor: c_int) {
+    // SAFETY: touches no memory.
+    let _ = unsafe { call(number::CLOSE, [fd(descriptor), 0, 0, 0, 0, 0]) };
+}
+
+/// What tells a file from every other one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub device: u64,
+    pub inode: u64,
+    pub socket: bool,
+}
+
+/// As much as the largest `struct stat`.
+#[repr(C)]
+struct Stat([u64; 18]);
+
+impl Stat {
+    fn identity(&self) -> Identity {
+        let Self([device, inode, third, fourth, ..]) = *self;
+        // Where `st_mode` lies, little-endian on both.
+        let mode = if cfg!(target_arch = "x86_64") { fourth as u32 } else { third as u32 };
+        Identity { device, inode, socket: mode & 0o170_000 == 0o140_000 }
+    }
+}
+
+/// Which file a descriptor is of.
+pub fn identity(descriptor: c_int) -> Option<Identity> {
+    let mut stat = Stat([0; 18]);
+    // SAFETY: the kernel writes a `struct stat`, which fits.
+    unsafe { call(number::FSTAT, [fd(descriptor), (&raw mut stat) as usize, 0, 0, 0, 0]) }.ok()?;
+    Some(stat.identity())
+}
+
+/// Which file lies at a path. A symbolic link is one itself.
+///
+/// # Safety
+/// `path` ends with a 0, or is no address at all.
+pub unsafe fn identity_at(folder: c_int, path: *const u8) -> Option<Identity> {
+    let mut stat = Stat([0; 18]);
+    let arguments =
+        [fd(folder), path as usize, (&raw mut stat) as usize, fd(AT_SYMLINK_NOFOLLOW), 0, 0];
+    // SAFETY: the kernel writes a `struct stat`, which fits.
+    unsafe { call(number::NEWFSTATAT, arguments) }.ok()?;
+    Some(stat.identity())
+}
+
+/// `fcntl` with a number.
+pub fn fcntl(descriptor: c_int, command: c_int, argument: c_int) -> Result<c_int, c_int> {
+    // SAFETY: called only with commands whose argument is a number.
+    unsafe { call(number::FCNTL, [fd(descriptor), fd(command), fd(argument), 0, 0, 0]) }
+        .map(|answer| answer as c_int)
+}
+
+/// Makes `to` another descriptor of what `from` is of.
+pub fn dup3(from: c_int, to: c_int, flags: c_int) -> bool {
+    // SAFETY: touches no memory.
+    unsafe { call(number::DUP3, [fd(from), fd(to), fd(flags), 0, 0, 0]) }.is_ok()
+}
+
+/// An option of a socket.
+pub fn option<T: Copy>(socket: c_int, level: c_int, name: c_int, empty: T) -> Option<T> {
+    let mut value = empty;
+    let mut length = size_of::<T>() as u32;
+    let arguments =
+        [fd(socket), fd(level), fd(name), (&raw mut value) as usize, (&raw mut length) as usize, 0];
+    // SAFETY: the kernel writes no more than `length` bytes, and any bytes are a `T`: all are plain
+    // numbers.
+    unsafe { call(number::GETSOCKOPT, arguments) }.ok()?;
+    (length as usize == size_of::<T>()).then_some(value)
+}
+
+/// Sets a number among a socket's options.
+pub fn set_option(socket: c_int, level: c_int, name: c_int, value: c_int) {
+    let arguments =
+        [fd(socket), fd(level), fd(name), (&raw const value) as usize, size_of::<c_int>(), 0];
+    // SAFETY: the kernel reads that number.
+    let _ = unsafe { call(number::SETSOCKOPT, arguments) };
+}
+
+fn name_of(socket: c_int, number: usize) -> Option<Address> {
+    let mut address = Address::NONE;
+    let mut length = ADDRESS as u32;
+    let bytes = (&raw mut address.bytes) as usize;
+    // SAFETY: the kernel writes no more than `length` bytes.
+    unsafe { call(number, [fd(socket), bytes, (&raw mut length) as usize, 0, 0, 0]) }.ok()?;
+    address.length = length.min(ADDRESS as u32);
+    Some(address)
+}
+
+/// A socket's own address.
+pub fn own_address(socket: c_int) -> Option<Address> {
+    name_of(socket, number::GETSOCKNAME)
+}
+
+/// The other end's address.
+pub fn peer_address(socket: c_int) -> Option<Address> {
+    name_of(socket, number::GETPEERNAME)
+}
+
+/// `struct ucred`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Credentials {
+    pub pid: c_int,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// `struct iovec`.
+#[repr(C)]
+pub struct Part {
+    pub start: *mut c_void,
+    pub length: usize,
+}
+
+/// `struct msghdr`.
+#[repr(C)]
+pub struct Header {
+    pub name: *mut c_void,
+    pub name_length: u32,
+    pub parts: *mut Part,
+    pub part_count: usize,
+    pub control: *mut c_void,
+    pub control_length: usize,
+    pub flags: c_int,
+}
+
+/// `struct cmsghdr` with room for descriptors.
+#[repr(C)]
+pub struct Rights {
+    pub length: usize,
+    pub level: c_int,
+    pub kind: c_int,
+    pub descriptors: [c_int; 4],
+}
+
+/// The bytes of `struct cmsghdr` alone.
+pub const RIGHTS_HEAD: usize = 16;
+
+/// Sends a packet.
+///
+/// # Safety
+/// All that `header` names is there.
+pub unsafe fn sendmsg(socket: c_int, header: &Header, flags: c_int) -> Answer {
+    let header: *const Header = header;
+    // SAFETY: the kernel reads what `header` names.
+    unsafe { call(number::SENDMSG, [fd(socket), header as usize, fd(flags), 0, 0, 0]) }
+}
+
+/// Receives a packet.
+///
+/// # Safety
+/// All that `header` names is there, and may be written to.
+pub unsafe fn recvmsg(socket: c_int, header: &mut Header, flags: c_int) -> Answer {
+    let header: *mut Header = header;
+    // SAFETY: the kernel writes to what `header` names.
+    unsafe { call(number::RECVMSG, [fd(socket), header as usize, fd(flags), 0, 0, 0]) }
+}
+
+/// `struct pollfd`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Poll {
+    pub descriptor: c_int,
+    pub events: i16,
+    pub returned: i16,
+}
+
+/// `struct timespec`, and `struct timeval`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Time {
+    pub seconds: i64,
+    pub parts: i64,
+}
+
+/// Waits until that can be read, or so many milliseconds.
+pub fn readable(descriptor: c_int, milliseconds: u64) -> Result<bool, c_int> {
+    let mut poll = Poll { descriptor, events: POLLIN, returned: 0 };
+    let mut time = time(milliseconds);
+    let arguments = [(&raw mut poll) as usize, 1, (&raw mut time) as usize, 0, 8, 0];
+    // SAFETY: the kernel writes to `poll` and `time`; there is no mask of signals.
+    unsafe { call(number::PPOLL, arguments) }.map(|count| count > 0)
+}
+
+fn time(milliseconds: u64) -> Time {
+    Time {
+        seconds: (milliseconds / 1000) as i64,
+        parts: ((milliseconds % 1000) as i64).wrapping_mul(1_000_000),
+    }
+}
+
+/// A clock that only goes forward, in milliseconds.
+pub fn now() -> u64 {
+    const MONOTONIC: usize = 1;
+    let mut time = Time { seconds: 0, parts: 0 };
+    // SAFETY: the kernel writes a `struct timespec`.
+    let _ =
+        unsafe { call(number::CLOCK_GETTIME, [MONOTONIC, (&raw mut time) as usize, 0, 0, 0, 0]) };
+    (time.seconds as u64).wrapping_mul(1000).wrapping_add(time.parts as u64 / 1_000_000)
+}
+
+/// Waits while `word` is `value`, so many milliseconds at most.
+pub fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32, milliseconds: u64) {
+    const WAIT_PRIVATE: usize = 128;
+    let time = time(milliseconds);
+    let arguments =
+        [word.as_ptr() as usize, WAIT_PRIVATE, value as usize, (&raw const time) as usize, 0, 0];
+    // SAFETY: the kernel reads `word` and `time`.
+    let _ = unsafe { call(number::FUTEX, arguments) };
+}
+
+/// Wakes one that waits for `word`.
+pub fn futex_wake(word: &core::sync::atomic::AtomicU32) {
+    const WAKE_PRIVATE: usize = 129;
+    // SAFETY: the kernel reads `word`.
+    let _ = unsafe { call(number::FUTEX, [word.as_ptr() as usize, WAKE_PRIVATE, 1, 0, 0, 0]) };
+}
+
+/// A counter that can be waited for.
+pub fn eventfd() -> Option<c_int> {
+    // SAFETY: touches no memory.
+    unsafe { call(number::EVENTFD2, [0, fd(O_CLOEXEC | O_NONBLOCK), 0, 0, 0, 0]) }
+        .ok()
+        .map(|it| it as c_int)
+}
+
+/// Makes a counter readable.
+pub fn raise(counter: c_int) {
+    let one = 1_u64;
+    // SAFETY: the kernel reads 8 bytes.
+    let _ = unsafe { call(number::WRITE, [fd(counter), (&raw const one) as usize, 8, 0, 0, 0]) };
+}
+
+/// Makes a counter unreadable.
+pub fn lower(counter: c_int) {
+    let mut count = 0_u64;
+    // SAFETY: the kernel writes 8 bytes.
+    let _ = unsafe { call(number::READ, [fd(counter), (&raw mut count) as usize, 8, 0, 0, 0]) };
+}
+
+/// Maps so much of a file that others map too; without one, memory of our own, full of zeros.
+pub fn map(file: Option<c_int>, length: usize) -> Option<*mut u8> {
+    const READ_WRITE: usize = 3;
+    const SHARED: usize = 1;
+    const PRIVATE_ANONYMOUS: usize = 0x22;
+    let (flags, file) = file.map_or((PRIVATE_ANONYMOUS, -1), |file| (SHARED, file));
+    // SAFETY: the kernel chooses the place, where nothing else is.
+    unsafe { call(number::MMAP, [0, length, READ_WRITE, flags, fd(file), 0]) }
+        .ok()
+        .map(|place| place as *mut u8)
+}
+
+/// Lets the child of a fork find zeros there.
+///
+/// # Safety
+/// This is memory of our own, from [`map`].
+pub unsafe fn wipe_on_fork(place: *mut u8, length: usize) -> bool {
+    const WIPE_ON_FORK: usize = 18;
+    // SAFETY: it changes nothing for this process.
+    unsafe { call(number::MADVISE, [place as usize, length, WIPE_ON_FORK, 0, 0, 0]) }.is_ok()
+}
+
+/// Whether the program has handlers of signals, and all of them want that system calls go on behind
+/// them (`SA_RESTART`).
+pub fn handlers_restart() -> bool {
+    const RESTART: usize = 0x1000_0000;
+    /// The kernel's own `struct sigaction`; `handler` and `flags` come first on both machines.
+    #[repr(C)]
+    struct Action {
+        handler: usize,
+        flags: usize,
+        rest: [usize; 4],
+    }
+    let mut found = false;
+    for signal in 1..=64 {
+        let mut action = Action { handler: 0, flags: 0, rest: [0; 4] };
+        let arguments = [signal, 0, (&raw mut action) as usize, 8, 0, 0];
+        // SAFETY: the kernel writes its `struct sigaction`, which fits.
+        let known = unsafe { call(number::RT_SIGACTION, arguments) }.is_ok();
+        // 0 is the default, 1 ignores it.
+        if known && action.handler > 1 {
+            if action.flags & RESTART == 0 {
+                return false;
+            }
+            found = true;
+        }
+    }
+    found
+}
