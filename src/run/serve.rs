@@ -83,7 +83,8 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         None => (std::process::id(), Handover::Direct),
     };
     if cfg!(unix) {
-        reporter.report(&Report::ServerSpawned { generation: ONLY, pid, handover, beside: None });
+        let (generation, beside, unoffered) = (ONLY, None, None);
+        reporter.report(&Report::ServerSpawned { generation, pid, handover, beside, unoffered });
     }
     if let Some(listener) = &address.listener {
         let endpoints: Vec<Endpoint> = vec![listener.endpoint().clone()];
