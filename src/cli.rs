@@ -126,9 +126,10 @@ pub struct ServerOptions {
     /// Where traces go: what the server is told as STARIO_TRACER [env: STARIO_TRACER]
     #[arg(long, value_name = "SPEC")]
     pub tracer: Option<OsString>,
-    /// How the server gets its socket: `inherit` ours, bind for itself (`direct`), or `auto`, which
-    /// finds out [env: STARIO_LISTEN] [default: auto]
-    #[arg(long, value_name = "auto|inherit|direct")]
+    /// How the server gets its socket: `inherit` ours; bind for itself (`direct`), and under `watch`
+    /// share that with the next one (`adopt`, on Linux); or `auto`, which finds out
+    /// [env: STARIO_LISTEN] [default: auto]
+    #[arg(long, value_name = "HOW")]
     pub listen: Option<OsString>,
     /// Seconds that a server may take to stop, fractions allowed [env: STARIO_GRACE] [default: 5]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]

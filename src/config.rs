@@ -74,7 +74,8 @@ pub enum Listen {
     Auto,
     /// The server inherits our socket.
     Inherit,
-    /// The server binds for itself, and what it binds is shared with the next one. Under `watch`.
+    /// The server binds for itself, and what it binds is shared with the next one. There is no next one
+    /// under `serve`, where this is `Direct`.
     Adopt,
     /// The server binds for itself.
     Direct,

@@ -227,7 +227,8 @@ pub enum ServerEvent {
     Accepts,
     /// It says that it is ready (`READY=1`).
     Ready,
-    /// What only one process can have, and it has. Said once it is ready.
+    /// What only one process can have, and it has. Said once it is ready; of one that adopts sockets
+    /// also once it accepts.
     Holds(Vec<Held>),
     /// It says what it is doing (`STATUS=`).
     Status(String),
@@ -276,6 +277,30 @@ impl fmt::Display for Unadopted {
             Self::NoShim(why) => f.write_str(why),
         }
     }
+}
+
+impl Unadopted {
+    /// A stable name for scripts, in kebab case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::OtherLoader(_) => "other-loader",
+            Self::OtherMachine => "other-machine",
+            Self::Runner(_) => "runner",
+            Self::IoUring => "io-uring",
+            Self::PastLibc => "past-libc",
+            Self::NoShim(_) => "no-shim",
+        }
+    }
+}
+
+/// Why a server is not offered our socket, with `--listen auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unoffered {
+    /// Nothing in its executable has to do with inherited sockets.
+    Unable,
+    /// It, or one before it, was offered ours and did not take it.
+    Unwilling,
 }
 
 /// Something that only one process can have at a time.
@@ -420,6 +445,9 @@ pub enum Action {
         generation: Generation,
         artifact: Artifact,
         handover: Handover,
+        /// What it binds for itself is to be shared with the next one. Always so with
+        /// [`Handover::Adopt`], and while it is open whether servers take our socket.
+        adopts: bool,
         /// The one that goes on serving until this one is ready.
         beside: Option<Beside>,
         /// It has run before. Its executable is no longer where cargo put it.
@@ -526,6 +554,8 @@ pub enum Report {
         pid: u32,
         handover: Handover,
         beside: Option<Generation>,
+        /// Why it is not offered our socket, where nobody has asked for that.
+        unoffered: Option<Unoffered>,
     },
     /// It was to adopt sockets, and binds for itself. Said once for the same reason.
     ServerNotAdopted { generation: Generation, why: Unadopted },
@@ -549,6 +579,8 @@ pub enum Report {
         serving: Option<Generation>,
         /// Where it listens for itself.
         endpoints: Vec<Endpoint>,
+        /// Its word was waited for; else that it listens.
+        word: bool,
     },
     /// It cannot start beside the one that serves, which holds these.
     ServerConflict {

@@ -543,7 +543,7 @@ $ cargo stario watch --poll=5
 error: invalid value `5` for `--poll`: expected `true`, `false` or a whole number of milliseconds, at least 10
 
 $ cargo stario watch --listen systemd
-error: invalid value `systemd` for `--listen`: expected `auto`, `inherit` or `direct`
+error: invalid value `systemd` for `--listen`: expected `auto`, `inherit`, `adopt` or `direct`
 
 $ cargo stario watch --host http://localhost:3000
 error: invalid value `http://localhost:3000` for `--host`: expected a host alone; the port goes to `--port`
@@ -912,6 +912,7 @@ fn a_port_that_is_taken_is_said_with_its_holder() {
     let shown: String = [
         format!("cargo stario watch --port {port} --listen direct"),
         format!("cargo stario watch --port {port} --listen inherit"),
+        format!("cargo stario watch --port {port} --listen adopt"),
         format!("cargo stario serve --port {port}"),
         format!("STARIO_PORT={port} cargo stario watch"),
     ]
@@ -927,6 +928,10 @@ error: 127.0.0.1:[PORT] is taken by `[NAME]` (process [PID])
   help: `--port 0` picks a free port, `--port NUMBER` another one
 
 $ cargo stario watch --port [PORT] --listen inherit
+error: 127.0.0.1:[PORT] is taken by `[NAME]` (process [PID])
+  help: `--port 0` picks a free port, `--port NUMBER` another one
+
+$ cargo stario watch --port [PORT] --listen adopt
 error: 127.0.0.1:[PORT] is taken by `[NAME]` (process [PID])
   help: `--port 0` picks a free port, `--port NUMBER` another one
 

@@ -54,11 +54,12 @@ fn is_right(event: &str, field: &str, value: &Value) -> bool {
         | (
             _,
             "event" | "message" | "rendered" | "level" | "text" | "executable" | "listen"
-            | "status",
+            | "status" | "reason",
         ) => value.is_string(),
         (
             _,
-            "generation" | "serving" | "expected" | "failed" | "folders" | "files" | "cancelled",
+            "generation" | "serving" | "expected" | "failed" | "folders" | "files" | "cancelled"
+            | "to" | "from",
         ) => value.is_u64(),
         (_, "pid") => value.as_u64().is_some_and(|it| it > 1),
         (_, "code" | "signal") => value.is_i64() || value.is_null(),

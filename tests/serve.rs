@@ -86,6 +86,23 @@ fn a_build_that_fails_is_101_and_a_mistake_is_2() {
 }
 
 #[test]
+fn nothing_is_shared_with_a_next_one_that_does_not_come() {
+    let project = Project::package("fn main() {}\n");
+    let note = "Note the server binds for itself";
+    let said = |tool: Tool| {
+        let Finished { status, stderr, .. } = tool.finish();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        stderr.contains(note)
+    };
+    assert!(said(serve(&project, ["--port", "0", "--listen", "adopt"])));
+    let metadata = "\n[package.metadata.stario]\nlisten = \"adopt\"\n";
+    project.write("Cargo.toml", project.read("Cargo.toml") + metadata);
+    assert!(!said(serve(&project, ["--port", "0"])));
+    assert!(said(serve(&project, ["--port", "0", "-v"])));
+    assert!(!said(serve(&project, ["--port", "0", "-v", "--listen", "direct"])));
+}
+
+#[test]
 fn the_server_is_told_what_the_readme_says() {
     let project = Project::copy("servers");
     let line = ["--host", "localhost", "--port", "0", "--tracer", "none", "--listen", "direct"];

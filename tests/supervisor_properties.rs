@@ -11,6 +11,7 @@ use proptest::test_runner::Config;
 use cargo_stario::event::{
     Action, Artifact, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event, Exit,
     Generation, Handover, Held, Identity, Key, Mentions, Report, ServerEvent, Signal, Stamp, Swap,
+    Unadopted,
 };
 use cargo_stario::supervisor::{Settings, Socket, State};
 
@@ -37,6 +38,16 @@ enum Happening {
     NewestFails(bool),
     /// A server that was asked to stop ends.
     OldOneEnds,
+    /// A server that is to share what it binds listens on so many addresses.
+    Adopts(u8, u8),
+    /// The newest server does so.
+    NewestAdopts(u8),
+    /// A server that is to share what it binds does not.
+    SharesNothing(u8),
+    /// A server accepts on what it shares.
+    Accepts(u8),
+    /// The newest server does so.
+    NewestAccepts,
     /// A server says that it is going to end.
     Leaves(u8),
     /// The newest server waits for what the one before it holds, or wants it and fails.
@@ -57,6 +68,11 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (any::<u8>(), any::<bool>()).prop_map(|(which, ok)| Happening::ServerEnds(which, ok)),
         3 => any::<u8>().prop_map(Happening::Ready),
         1 => any::<u8>().prop_map(Happening::Leaves),
+        3 => (any::<u8>(), 0..3_u8).prop_map(|(which, many)| Happening::Adopts(which, many)),
+        2 => (0..3_u8).prop_map(Happening::NewestAdopts),
+        1 => any::<u8>().prop_map(Happening::SharesNothing),
+        3 => any::<u8>().prop_map(Happening::Accepts),
+        2 => Just(Happening::NewestAccepts),
         1 => any::<bool>().prop_map(Happening::Clashes),
         1 => Just(Happening::Superseded),
         1 => Just(Happening::Restart),
@@ -84,6 +100,17 @@ struct Living {
     /// It has said that it is going to end, or clashes with another one.
     leaves: bool,
     beside: bool,
+    /// It listens somewhere, shared or not.
+    listens: bool,
+    /// It was given what it takes to share what it binds.
+    equipped: bool,
+    /// It shares so many addresses.
+    adopted: u8,
+    accepts: bool,
+    retired: bool,
+    drained: bool,
+    /// It was said to serve.
+    shown: bool,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "what has happened so far")]
@@ -111,14 +138,20 @@ struct World {
 }
 
 impl World {
-    fn new((socket, swap): (Socket, Swap)) -> Self {
+    fn new(servers: (Socket, Swap, bool)) -> Self {
+        Self::patient(servers, Duration::from_secs(30))
+    }
+
+    /// One that waits so long for the new server.
+    fn patient((socket, swap, adopts): (Socket, Swap, bool), ready_timeout: Duration) -> Self {
         let state = State::new(Settings {
             grace: Duration::from_secs(5),
             debounce: Duration::from_millis(30),
             follows: matches!(socket, Socket::Offered(_)),
+            adopts,
             socket,
             swap,
-            ready_timeout: Duration::from_secs(30),
+            ready_timeout,
             named_port: None,
         });
         let mut world = Self {
@@ -146,6 +179,11 @@ impl World {
     fn step(&mut self, event: Event) {
         let actions = self.state.step(event, self.now);
         self.perform(actions);
+        // Whoever is retired has somebody to leave connections to, and has them back otherwise.
+        let mut staying = self.servers.values().filter(|it| !it.asked && !it.killed).peekable();
+        if staying.peek().is_some() {
+            assert!(staying.any(|it| !it.retired), "nobody accepts: {:?}", self.servers);
+        }
     }
 
     fn perform(&mut self, actions: Vec<Action>) {
@@ -164,9 +202,17 @@ impl World {
                     assert!(!build.cancelled, "cancelled twice");
                     build.cancelled = true;
                 }
-                Action::Start { generation, artifact, handover, .. } => {
+                Action::Start { generation, artifact, handover, adopts, .. } => {
+                    assert!(!self.servers.contains_key(&generation), "{generation} lives");
+                    let old = self.servers.values().find(|it| !it.asked);
+                    let shares = old.is_none_or(|it| it.adopted > 0 && !it.retired);
+                    assert!(
+                        handover != Handover::Adopt || shares,
+                        "beside one that shares nothing"
+                    );
+                    assert!(adopts || handover != Handover::Adopt);
                     let staying = self.servers.values().filter(|it| !it.asked).count();
-                    let may_stay = usize::from(self.overlaps && handover == Handover::Inherit);
+                    let may_stay = usize::from(self.overlaps && handover != Handover::Direct);
                     assert!(
                         staying <= may_stay && (may_stay == 1 || self.servers.is_empty()),
                         "{generation} starts beside {:?}",
@@ -175,18 +221,46 @@ impl World {
                     assert!(!self.quitting, "a start while quitting");
                     let runs = u64::try_from(artifact.identity.0).expect("a version");
                     let beside = staying == 1;
-                    self.servers.insert(generation, Living { runs, beside, ..Living::default() });
+                    let living = Living { runs, beside, equipped: adopts, ..Living::default() };
+                    self.servers.insert(generation, living);
                     self.newest = Some(generation);
                     self.handover = Some(handover);
                 }
+                Action::Retire(generation) => {
+                    let heir = self
+                        .servers
+                        .range(generation.next()..)
+                        .any(|(_, it)| !it.asked && (it.adopted > 0 || it.ready || it.listens));
+                    assert!(heir, "{generation} is retired for nobody: {:?}", self.servers);
+                    let server = self.servers.get_mut(&generation).expect("a living server");
+                    assert!(!server.retired && !server.asked, "retired twice, or too late");
+                    server.retired = true;
+                }
+                Action::Resume(generation) => {
+                    let server = self.servers.get_mut(&generation).expect("a living server");
+                    assert!(server.retired && !server.asked, "nothing to resume");
+                    server.retired = false;
+                }
+                Action::Drain(generation) => {
+                    let server = self.servers.get_mut(&generation).expect("a living server");
+                    assert!(server.retired && !server.terminated && !server.drained);
+                    assert!(!server.leaves, "asked although it says that it is leaving");
+                    assert!(!self.quitting, "drained while quitting");
+                    server.drained = true;
+                }
                 Action::Terminate(generation) => {
+                    let heir = self
+                        .servers
+                        .range(generation.next()..)
+                        .any(|(_, it)| !it.asked && (it.adopted > 0 || it.listens));
                     let server = self.servers.get_mut(&generation).expect("a living server");
                     assert!(!server.terminated, "asked twice");
                     server.terminated = true;
+                    assert!(!server.drained || self.quitting, "asked twice");
                     assert!(!server.leaves, "asked although it says that it is leaving");
                     let late = server.beside && !server.ready;
                     assert!(
-                        self.last_good || self.quitting || self.told || late,
+                        self.last_good || self.quitting || self.told || late || heir,
                         "a failed build stopped a healthy server"
                     );
                 }
@@ -196,6 +270,11 @@ impl World {
                 Action::Report(Report::LoopEnded { .. }) => self.loop_ended = true,
                 Action::Report(Report::ServerStopping { generation, .. }) => {
                     self.servers.get_mut(&generation).expect("a living server").asked = true;
+                }
+                Action::Report(Report::ServerListening { generation, .. }) => {
+                    let older = self.servers.range(..generation).any(|(_, it)| !it.asked);
+                    assert!(!older, "{generation} is said to serve: {:?}", self.servers);
+                    self.servers.get_mut(&generation).expect("a living server").shown = true;
                 }
                 Action::Report(Report::ServerConflict { .. }) => self.clashed = true,
                 Action::GiveUpListener | Action::Report(_) => {}
@@ -221,6 +300,7 @@ impl World {
                 let theirs = Endpoint::Tcp("127.0.0.1:3000".parse().expect("an address"));
                 let inherits = self.handover == Some(Handover::Inherit);
                 let at = if which == 0 && inherits { self.ours.clone() } else { theirs };
+                self.servers.get_mut(&generation).into_iter().for_each(|it| it.listens = true);
                 self.step(Event::Server(generation, ServerEvent::Listening(vec![at])));
             }
             Happening::ServerEnds(which, ok) => {
@@ -234,14 +314,18 @@ impl World {
                 self.step(Event::Server(generation, ServerEvent::Exited(exit)));
             }
             Happening::Ready(which) => self.tell(which, ServerEvent::Ready),
-            Happening::NewestReady => {
-                if let Some(which) = self.servers.len().checked_sub(1) {
-                    self.tell(u8::try_from(which).expect("few servers"), ServerEvent::Ready);
-                }
+            Happening::NewestReady => self.tell_newest(ServerEvent::Ready),
+            Happening::Adopts(which, many) => self.tell(which, adopted(many)),
+            Happening::NewestAdopts(many) => self.tell_newest(adopted(many)),
+            Happening::SharesNothing(which) => {
+                self.tell(which, ServerEvent::NotAdopted(Unadopted::IoUring));
             }
+            Happening::Accepts(which) => self.tell(which, ServerEvent::Accepts),
+            Happening::NewestAccepts => self.tell_newest(ServerEvent::Accepts),
             Happening::NewestFails(ok) => {
                 let newest = self.servers.iter().next_back();
-                let Some((&generation, _)) = newest.filter(|(_, it)| !it.ready) else { return };
+                let newest = newest.filter(|(_, it)| !it.ready && !(it.equipped && it.shown));
+                let Some((&generation, _)) = newest else { return };
                 self.servers.remove(&generation);
                 let exit = if ok { Exit::Code(0) } else { Exit::Code(101) };
                 self.step(Event::Server(generation, ServerEvent::Exited(exit)));
@@ -291,14 +375,28 @@ impl World {
         else {
             return;
         };
-        if event == ServerEvent::Ready {
-            server.ready |= !server.leaves;
-        } else {
-            server.leaves = true;
+        match &event {
+            ServerEvent::Ready => server.ready |= !server.leaves,
+            ServerEvent::Stopping => server.leaves = true,
+            // The others have nothing that could say so, or nothing to say it of.
+            _ if !server.equipped => return,
+            ServerEvent::Adopted(endpoints) => {
+                server.adopted = u8::try_from(endpoints.len()).expect("few addresses");
+            }
+            ServerEvent::Accepts if server.adopted == 0 => return,
+            ServerEvent::Accepts => server.accepts = true,
+            ServerEvent::NotAdopted(_) => server.adopted = 0,
+            other => panic!("{other:?}"),
         }
         self.told = true;
         self.step(Event::Server(generation, event));
         self.told = false;
+    }
+
+    fn tell_newest(&mut self, event: ServerEvent) {
+        if let Some(which) = self.servers.len().checked_sub(1) {
+            self.tell(u8::try_from(which).expect("few servers"), event);
+        }
     }
 
     fn save(&mut self, file: u8, new: bool) {
@@ -372,10 +470,7 @@ impl World {
         for _ in 0..60 {
             self.end_build(true);
             self.wait(Duration::from_millis(500));
-            if let Some(which) = self.servers.len().checked_sub(1) {
-                // The newest one.
-                self.tell(u8::try_from(which).expect("few servers"), ServerEvent::Ready);
-            }
+            self.tell_newest(ServerEvent::Ready);
             for (generation, _) in self.servers.clone().iter().filter(|(_, server)| server.asked) {
                 self.servers.remove(generation);
                 self.step(Event::Server(*generation, ServerEvent::Exited(Exit::Signal(15))));
@@ -394,11 +489,17 @@ impl World {
     }
 }
 
+/// So many of the addresses that servers share.
+fn adopted(many: u8) -> ServerEvent {
+    let endpoint = |port| Endpoint::Tcp(([127, 0, 0, 1], 3000 + u16::from(port)).into());
+    ServerEvent::Adopted((0..many).map(endpoint).collect())
+}
+
 fn ours() -> Endpoint {
     Endpoint::Tcp("127.0.0.1:8000".parse().expect("an address"))
 }
 
-fn sockets() -> impl Strategy<Value = (Socket, Swap)> {
+fn sockets() -> impl Strategy<Value = (Socket, Swap, bool)> {
     let sockets = prop_oneof![
         Just(Socket::Direct),
         Just(Socket::Offered(ours())),
@@ -407,6 +508,7 @@ fn sockets() -> impl Strategy<Value = (Socket, Swap)> {
     (
         sockets,
         prop_oneof![4 => Just(Swap::Auto), 1 => Just(Swap::Overlap), 1 => Just(Swap::StopFirst)],
+        any::<bool>(),
     )
 }
 
@@ -489,7 +591,7 @@ proptest! {
         story in proptest::collection::vec(calm_happening(), 0..80),
     ) {
         let socket = if insists { Socket::Inherited(ours()) } else { Socket::Offered(ours()) };
-        let mut world = World::new((socket, Swap::Auto));
+        let mut world = World::new((socket, Swap::Auto, false));
         world.end_build(true);
         world.happen(&Happening::Listens(0));
         world.happen(&Happening::Ready(0));
@@ -505,6 +607,52 @@ proptest! {
         world.settle();
         world.check_what_runs(&story);
     }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 1_000, ..Config::default() })]
+
+    /// Servers that share what they bind and accept: from the first on there is always one that has
+    /// accepted and goes on, or one that has the same sockets and is on its way to accept while the
+    /// one before it stays at hand; whatever the new ones do.
+    #[test]
+    fn with_sharing_servers_somebody_accepts_or_is_about_to(
+        story in proptest::collection::vec(sharing_happening(), 0..80),
+    ) {
+        // Time that runs out proves nothing of a server, and the next one would not start beside it.
+        let patience = Duration::from_secs(24 * 3600);
+        let mut world = World::patient((Socket::Direct, Swap::Auto, true), patience);
+        world.end_build(true);
+        world.happen(&Happening::NewestAdopts(2));
+        world.happen(&Happening::NewestAccepts);
+        for happening in &story {
+            world.happen(happening);
+            let all: Vec<_> = world.servers.values().filter(|it| !it.asked).collect();
+            let serves = all.iter().any(|it| it.shown && !it.retired);
+            let at_hand = all.iter().any(|it| it.shown && it.retired);
+            let heir = all.iter().any(|it| !it.shown && !it.retired && it.adopted > 0);
+            assert!(serves || (at_hand && heir), "{happening:?} left {:?}", world.servers);
+        }
+        assert!(!world.clashed);
+        world.settle();
+        world.wait(Duration::from_secs(60));
+        world.save(0, true);
+        world.settle();
+        world.check_what_runs(&story);
+    }
+}
+
+/// The same, where servers share what they bind: who takes over has accepted, and goes on doing so.
+fn sharing_happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (0..4_u8, any::<bool>()).prop_map(|(file, new)| Happening::Save(file, new)),
+        4 => (1..9_000_u16).prop_map(Happening::Wait),
+        4 => any::<bool>().prop_map(Happening::BuildEnds),
+        3 => (1..3_u8).prop_map(Happening::NewestAdopts),
+        3 => Just(Happening::NewestAccepts),
+        2 => any::<bool>().prop_map(Happening::NewestFails),
+        2 => Just(Happening::OldOneEnds),
+    ]
 }
 
 /// What happens where no server that serves ends by itself.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cargo_stario::event::{
     Action, Artifact, Beside, BuildEvent, BuildOutcome, Change, ChangeKind, Content, Endpoint,
     Event, Exit, Generation, Handover, Held, Identity, Key, Mentions, Report, ServerEvent, Signal,
-    Stamp, Swap, WayOut,
+    Stamp, Swap, Unadopted, WayOut,
 };
 use cargo_stario::supervisor::{CANCELLATIONS, Settings, Socket, State};
 
@@ -32,6 +32,7 @@ impl Desk {
             debounce: Duration::from_millis(30),
             follows: matches!(socket, Socket::Offered(_) | Socket::Unbound),
             socket,
+            adopts: false,
             swap: Swap::Auto,
             ready_timeout: Duration::from_secs(30),
             named_port: None,
@@ -121,9 +122,15 @@ impl Desk {
                 Action::Start { generation, handover: Handover::Inherit, beside: None, .. } => {
                     Some(format!("start {generation} with socket"))
                 }
+                Action::Start { generation, handover: Handover::Adopt, beside: None, .. } => {
+                    Some(format!("start {generation} to share"))
+                }
                 Action::Start { generation, beside: Some(Beside { pid, .. }), .. } => {
                     Some(format!("start {generation} beside {pid}"))
                 }
+                Action::Retire(generation) => Some(format!("retire {generation}")),
+                Action::Resume(generation) => Some(format!("resume {generation}")),
+                Action::Drain(generation) => Some(format!("drain {generation}")),
                 Action::Terminate(generation) => Some(format!("terminate {generation}")),
                 Action::Kill(generation) => Some(format!("kill {generation}")),
                 Action::GiveUpListener => Some("give up listener".into()),
@@ -1438,4 +1445,798 @@ fn an_old_server_that_was_stopped_in_vain_has_our_socket_again() {
         desk.actions.last(),
         Some(Action::Start { again: true, handover: Handover::Inherit, .. })
     ));
+}
+
+// ---- servers that share what they bind ----
+
+const METRICS: &str = "127.0.0.1:9090";
+
+fn adopted(addresses: &[&str]) -> ServerEvent {
+    ServerEvent::Adopted(addresses.iter().map(|it| endpoint(it)).collect())
+}
+
+impl Desk {
+    /// One whose servers bind for themselves and share it. Nothing lives yet.
+    fn sharing_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with(Socket::Direct, |it| {
+            it.adopts = true;
+            change(it);
+        })
+    }
+
+    /// One whose first server (generation 1, pid 101) shares these, and accepts.
+    fn shares_with(addresses: &[&str], change: impl FnOnce(&mut Settings)) -> Self {
+        let mut desk = Self::sharing_with(change);
+        desk.built(1, 1);
+        desk.server(1, ServerEvent::Spawned { pid: 101 });
+        desk.server(1, adopted(addresses));
+        desk.server(1, ServerEvent::Accepts);
+        desk.wait(60_000);
+        desk.said();
+        desk
+    }
+
+    fn shares(addresses: &[&str]) -> Self {
+        Self::shares_with(addresses, |_| {})
+    }
+
+    /// The same, and a second server (generation 2, pid 102) has been started beside it.
+    fn shares_and_starts(addresses: &[&str]) -> Self {
+        let mut desk = Self::shares(addresses);
+        desk.second();
+        desk
+    }
+
+    fn second(&mut self) {
+        self.change("src/main.rs");
+        self.built(2, 2);
+        assert_eq!(self.did(), ["build 2 [src/main.rs]", "start 2 beside 101"]);
+        self.server(2, ServerEvent::Spawned { pid: 102 });
+        self.said();
+    }
+
+    /// The same, and the second has all that the first has, which is retired.
+    fn retired() -> Self {
+        let mut desk = Self::shares_and_starts(&[THEIRS]);
+        desk.server(2, adopted(&[THEIRS]));
+        assert_eq!(desk.did(), ["retire 1"]);
+        desk
+    }
+
+    /// Actions and the names of the reports, in order.
+    fn all(&mut self) -> Vec<String> {
+        let mut all = Vec::new();
+        for action in std::mem::take(&mut self.actions) {
+            self.actions = vec![action];
+            if let Some(Action::Report(_)) = self.actions.first() {
+                all.extend(self.told());
+            } else {
+                all.extend(self.did());
+            }
+        }
+        all
+    }
+}
+
+#[test]
+fn a_server_that_shares_what_it_binds_is_followed_by_one_beside_it() {
+    let mut desk = Desk::sharing_with(|_| {});
+    desk.built(1, 1);
+    assert_eq!(desk.did(), ["build 1 []", "start 1 to share"]);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.said();
+    desk.server(1, adopted(&[THEIRS]));
+    assert_eq!(desk.told(), ["ServerListening"], "at once");
+    desk.server(1, ServerEvent::Accepts);
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.wait(60_000);
+    assert_eq!(desk.told(), Vec::<String>::new(), "once");
+
+    desk.second();
+    desk.server(2, adopted(&[THEIRS]));
+    assert_eq!(desk.all(), ["retire 1", "ServerRetired"]);
+    desk.server(2, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.wait(1_000);
+    assert_eq!(desk.all(), Vec::<String>::new(), "not said to serve before it accepts");
+    desk.server(2, ServerEvent::Accepts);
+    assert_eq!(desk.all(), ["ServerStopping", "drain 1", "ServerListening"]);
+    desk.exited(1, Exit::Code(0));
+    desk.said();
+    // And so on, the second now being the old one.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 beside 102"]);
+}
+
+#[test]
+fn one_that_accepts_before_it_has_all_takes_over_when_it_has() {
+    let mut desk = Desk::shares_and_starts(&[THEIRS, METRICS]);
+    desk.server(2, adopted(&[METRICS]));
+    desk.server(2, ServerEvent::Accepts);
+    desk.wait(400);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.server(2, adopted(&[METRICS, THEIRS]));
+    assert_eq!(desk.did(), ["retire 1", "drain 1"]);
+}
+
+#[test]
+fn one_that_listens_on_less_is_given_a_moment_for_the_rest() {
+    let mut desk = Desk::shares_and_starts(&[THEIRS, METRICS]);
+    desk.wait(1_500);
+    desk.server(2, adopted(&[THEIRS]));
+    desk.server(2, ServerEvent::Accepts);
+    desk.wait(499);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.wait(1);
+    assert_eq!(desk.did(), ["retire 1", "drain 1"]);
+}
+
+#[test]
+fn one_that_listens_on_more_shows_all_of_it() {
+    let mut desk = Desk::shares_and_starts(&[THEIRS]);
+    desk.server(2, adopted(&[METRICS, THEIRS]));
+    assert_eq!(desk.did(), ["retire 1"]);
+    desk.server(2, ServerEvent::Accepts);
+    let said = desk.said();
+    let both = [endpoint(THEIRS), endpoint(METRICS)];
+    assert!(
+        matches!(&said[1], Report::ServerListening { endpoints, .. } if *endpoints == both),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn one_that_listens_elsewhere_takes_over_there() {
+    let mut desk = Desk::shares_and_starts(&[THEIRS]);
+    desk.server(2, adopted(&[METRICS]));
+    desk.wait(500);
+    desk.server(2, ServerEvent::Accepts);
+    assert_eq!(desk.did(), ["retire 1", "drain 1"]);
+}
+
+#[test]
+fn a_port_that_was_named_is_kept_and_another_one_is_a_warning() {
+    let mut desk = Desk::shares_with(&[THEIRS], |it| it.named_port = Some(3000));
+    desk.second();
+    desk.server(2, adopted(&[THEIRS]));
+    desk.server(2, ServerEvent::Accepts);
+    assert!(!desk.told().contains(&"ServerElsewhere".into()));
+    desk.exited(1, Exit::Code(0));
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    desk.server(3, ServerEvent::Spawned { pid: 103 });
+    desk.server(3, adopted(&[METRICS]));
+    desk.wait(500);
+    assert!(!desk.told().contains(&"ServerElsewhere".into()), "it does not serve yet");
+    desk.server(3, ServerEvent::Accepts);
+    assert_eq!(desk.told(), ["ServerStopping", "ServerListening", "ServerElsewhere"]);
+}
+
+#[test]
+fn one_that_is_never_seen_to_accept_takes_over_in_the_end() {
+    let mut desk = Desk::retired();
+    desk.wait(2_000);
+    // The old one does not answer meanwhile.
+    let slow = Report::ServerSlowToStart {
+        generation: Generation(2),
+        after: Duration::from_secs(2),
+        serving: None,
+    };
+    assert_eq!(desk.said(), [slow]);
+    desk.wait(27_900);
+    assert_eq!(desk.all(), Vec::<String>::new());
+    desk.wait(100);
+    assert_eq!(desk.all(), ["ServerStopping", "drain 1", "ServerListening"]);
+    // Whether it can be retired is not known, so the next one waits for its end.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "terminate 2"]);
+}
+
+#[test]
+fn one_that_listens_where_nothing_can_be_shared_takes_over_in_the_end() {
+    let mut desk = Desk::shares_and_starts(&[THEIRS]);
+    desk.server(2, ServerEvent::Listening(vec![endpoint(METRICS)]));
+    desk.wait(30_000);
+    assert_eq!(desk.did(), ["retire 1", "drain 1"]);
+}
+
+#[test]
+fn one_that_does_not_come_to_listen_is_stopped() {
+    let mut desk = Desk::shares_and_starts(&[THEIRS]);
+    desk.wait(29_900);
+    let said = desk.said();
+    assert!(
+        matches!(said[..], [Report::ServerSlowToStart { serving: Some(Generation(1)), .. }]),
+        "{said:?}"
+    );
+    desk.wait(100);
+    let said = desk.said();
+    assert!(matches!(said[0], Report::ServerNotReady { word: false, .. }), "{said:?}");
+    desk.wait(5_000);
+    assert_eq!(desk.did(), ["kill 2"]);
+    // The old one is as it was.
+    desk.exited(2, Exit::Signal(9));
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 beside 101"]);
+}
+
+/// One whose first server shares and has said that it is ready; a second one starts.
+fn sharing_and_speaking() -> Desk {
+    let mut desk = Desk::shares(&[THEIRS]);
+    desk.server(1, ServerEvent::Ready);
+    desk.second();
+    desk
+}
+
+#[test]
+fn of_servers_that_share_and_speak_the_word_is_awaited() {
+    let mut desk = sharing_and_speaking();
+    desk.server(2, adopted(&[THEIRS]));
+    desk.server(2, ServerEvent::Accepts);
+    desk.wait(5_000);
+    assert_eq!(desk.did(), ["retire 1"]);
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.all(), ["ServerReady", "ServerStopping", "drain 1", "ServerListening"]);
+}
+
+#[test]
+fn the_word_comes_first_whoever_says_it() {
+    for mut desk in [sharing_and_speaking(), Desk::shares_and_starts(&[THEIRS, METRICS])] {
+        desk.server(2, adopted(&[METRICS]));
+        desk.server(2, ServerEvent::Ready);
+        let all = desk.all();
+        let expected = [
+            "ServerReady",
+            "retire 1",
+            "ServerRetired",
+            "ServerStopping",
+            "drain 1",
+            "ServerListening",
+        ];
+        assert!(all.ends_with(&expected.map(String::from)), "{all:?}");
+    }
+}
+
+#[test]
+fn one_that_shares_and_does_not_say_the_word_in_time_is_stopped() {
+    let mut desk = sharing_and_speaking();
+    desk.server(2, adopted(&[THEIRS]));
+    desk.server(2, ServerEvent::Accepts);
+    desk.wait(29_900);
+    desk.said();
+    desk.wait(100);
+    assert_eq!(
+        desk.all(),
+        ["ServerNotReady", "resume 1", "ServerResumed", "ServerStopping", "terminate 2"]
+    );
+}
+
+#[test]
+fn one_whose_code_can_no_longer_say_the_word_need_not() {
+    let mut desk = Desk::shares(&[THEIRS]);
+    desk.server(1, ServerEvent::Ready);
+    desk.change("src/main.rs");
+    desk.build(2, that_mentions(2, false, false));
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.did();
+    desk.server(2, adopted(&[THEIRS]));
+    desk.server(2, ServerEvent::Accepts);
+    assert_eq!(desk.did(), ["retire 1", "drain 1"]);
+}
+
+#[test]
+fn one_that_dies_before_it_listens_leaves_the_old_one_alone() {
+    let mut desk = Desk::shares_and_starts(&[THEIRS]);
+    desk.exited(2, Exit::Code(101));
+    let said = desk.said();
+    assert!(
+        matches!(
+            said[..],
+            [Report::ServerExited { serving: Some(Generation(1)), waiting: true, .. }]
+        ),
+        "{said:?}"
+    );
+    desk.wait(60_000);
+    assert_eq!(desk.did(), Vec::<String>::new());
+}
+
+#[test]
+fn one_that_dies_after_it_has_all_gives_it_back() {
+    for accepts in [false, true] {
+        let mut desk = if accepts { sharing_and_speaking() } else { Desk::retired() };
+        if accepts {
+            desk.server(2, adopted(&[THEIRS]));
+            desk.server(2, ServerEvent::Accepts);
+            assert_eq!(desk.did(), ["retire 1"]);
+        }
+        desk.exited(2, Exit::Code(101));
+        let resumed = Report::ServerResumed { generation: Generation(1), after: Generation(2) };
+        assert!(desk.actions.contains(&Action::Report(resumed)), "{:?}", desk.actions);
+        assert_eq!(desk.all(), ["resume 1", "ServerResumed", "ServerExited"]);
+        desk.server(1, ServerEvent::Accepts);
+        desk.change("src/main.rs");
+        desk.built(3, 3);
+        assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 beside 101"]);
+        desk.server(3, ServerEvent::Spawned { pid: 103 });
+        desk.server(3, adopted(&[THEIRS]));
+        assert_eq!(desk.did(), ["retire 1"], "it can be retired again");
+    }
+}
+
+#[test]
+fn one_that_dies_after_it_took_over_does_not_bring_the_old_one_back() {
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::Accepts);
+    desk.did();
+    desk.exited(2, Exit::Signal(11));
+    assert_eq!(desk.all(), ["ServerExited"]);
+    // The next one need not wait for what still drains: that accepts no more.
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 to share"]);
+}
+
+#[test]
+fn after_a_crash_those_are_waited_for_that_may_still_accept() {
+    let mut desk = Desk::shares_and_starts(&[THEIRS]);
+    // The old one is asked to stop without having been retired.
+    desk.server(2, ServerEvent::Blocked(vec![Held::File("data/lock".into())]));
+    assert_eq!(desk.did(), ["terminate 1"]);
+    desk.exited(2, Exit::Signal(11));
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 3 [src/main.rs]"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 3 to share"]);
+}
+
+#[test]
+fn a_newer_build_supersedes_one_for_which_the_old_one_is_retired() {
+    let mut desk = Desk::retired();
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(
+        desk.did(),
+        ["build 3 [src/main.rs]", "resume 1", "terminate 2", "start 3 beside 101"]
+    );
+    // What it still says moves nothing.
+    desk.server(2, ServerEvent::Accepts);
+    desk.server(2, adopted(&[]));
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.server(3, ServerEvent::Spawned { pid: 103 });
+    desk.server(3, adopted(&[THEIRS]));
+    desk.server(3, ServerEvent::Accepts);
+    assert_eq!(desk.did(), ["retire 1", "drain 1"]);
+}
+
+#[test]
+fn one_that_is_not_what_was_built_gives_back_what_it_had() {
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::Superseded);
+    assert_eq!(desk.did(), ["resume 1", "build 3 []"]);
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::SpawnFailed { message: "no".into() });
+    assert_eq!(desk.did(), ["resume 1"]);
+}
+
+#[test]
+fn an_old_one_that_dies_while_it_is_retired_leaves_the_new_one() {
+    let mut desk = Desk::retired();
+    desk.said();
+    desk.exited(1, Exit::Signal(11));
+    assert_eq!(desk.told(), ["ServerListening", "ServerExited"]);
+    desk.server(2, ServerEvent::Accepts);
+    desk.wait(60_000);
+    assert_eq!(desk.all(), Vec::<String>::new(), "there is nobody to resume or to drain");
+    desk.exited(2, Exit::Code(1));
+    assert_eq!(desk.all(), ["ServerExited"]);
+}
+
+#[test]
+fn an_old_one_that_is_stopping_by_itself_is_not_asked_to_drain() {
+    let mut desk = Desk::retired();
+    desk.server(1, ServerEvent::Stopping);
+    desk.server(2, ServerEvent::Accepts);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.wait(5_000);
+    assert_eq!(desk.did(), ["kill 1"]);
+}
+
+#[test]
+fn a_new_one_that_is_stopping_by_itself_does_not_take_over_what_is_shared() {
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::Stopping);
+    desk.server(2, ServerEvent::Accepts);
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.wait(30_000);
+    assert_eq!(desk.did(), ["resume 1"]);
+
+    let mut desk = Desk::shares_and_starts(&[THEIRS, METRICS]);
+    desk.server(2, adopted(&[THEIRS]));
+    desk.server(2, ServerEvent::Stopping);
+    desk.wait(1_000);
+    assert_eq!(desk.did(), Vec::<String>::new());
+}
+
+#[test]
+fn quitting_asks_those_that_drain_and_those_that_are_retired() {
+    // 1 drains, 2 is retired, 3 starts.
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::Accepts);
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    desk.server(3, ServerEvent::Spawned { pid: 103 });
+    desk.server(3, adopted(&[THEIRS]));
+    assert_eq!(desk.did(), ["drain 1", "build 3 [src/main.rs]", "start 3 beside 102", "retire 2"]);
+    desk.step(Event::Signal(Signal::Interrupt));
+    assert_eq!(desk.did(), ["terminate 1", "terminate 2", "terminate 3"]);
+    desk.exited(3, Exit::Code(0));
+    assert_eq!(desk.did(), Vec::<String>::new(), "nobody resumes");
+    desk.step(Event::Signal(Signal::Interrupt));
+    assert_eq!(desk.did(), ["kill 1", "kill 2"]);
+    desk.exited(1, Exit::Signal(9));
+    desk.exited(2, Exit::Signal(9));
+    assert_eq!(desk.did(), ["exit 130"]);
+}
+
+#[test]
+fn one_that_drains_is_killed_after_the_grace() {
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::Accepts);
+    desk.did();
+    desk.wait(4_000);
+    let said = desk.said();
+    // What it has shared is not in anybody's way.
+    assert!(
+        matches!(&said[..], [Report::ServerSlowToStop { endpoints, .. }] if endpoints.is_empty()),
+        "{said:?}"
+    );
+    desk.wait(1_000);
+    assert_eq!(desk.did(), ["kill 1"]);
+}
+
+fn not_adopted_told(desk: &mut Desk) -> usize {
+    desk.told().iter().filter(|it| *it == "ServerNotAdopted").count()
+}
+
+#[test]
+fn a_server_that_shares_nothing_says_why_once() {
+    let mut desk = Desk::sharing_with(|_| {});
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::NotAdopted(Unadopted::Static));
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    let said = desk.said();
+    assert!(
+        matches!(
+            said[said.len() - 2..],
+            [
+                Report::ServerNotAdopted { generation: Generation(1), why: Unadopted::Static },
+                Report::ServerSpawned { handover: Handover::Direct, .. }
+            ]
+        ),
+        "{said:?}"
+    );
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    assert_eq!(desk.told(), ["ServerListening"]);
+    let next = |desk: &mut Desk, generation: u64, why: Unadopted| {
+        desk.change("src/main.rs");
+        desk.built(generation, generation.into());
+        desk.exited(generation - 1, Exit::Code(0));
+        let did = desk.did();
+        assert_eq!(
+            did[1..],
+            [format!("terminate {}", generation - 1), format!("start {generation} to share")]
+        );
+        desk.server(generation, ServerEvent::NotAdopted(why));
+        not_adopted_told(desk)
+    };
+    assert_eq!(next(&mut desk, 2, Unadopted::Static), 0);
+    assert_eq!(next(&mut desk, 3, Unadopted::IoUring), 1);
+    assert_eq!(next(&mut desk, 4, Unadopted::Static), 1);
+    // One that shares makes it news again.
+    desk.change("src/main.rs");
+    desk.built(5, 5);
+    desk.exited(4, Exit::Code(0));
+    desk.server(5, adopted(&[THEIRS]));
+    desk.did();
+    assert_eq!(next(&mut desk, 6, Unadopted::Static), 1);
+}
+
+#[test]
+fn a_server_that_turns_out_to_share_nothing_is_stopped_first() {
+    let mut desk = Desk::shares(&[THEIRS]);
+    desk.server(1, ServerEvent::NotAdopted(Unadopted::IoUring));
+    assert_eq!(not_adopted_told(&mut desk), 1);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1"]);
+}
+
+#[test]
+fn a_new_one_that_shares_nothing_is_started_alone() {
+    let mut desk = Desk::shares(&[THEIRS]);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.did();
+    desk.server(2, ServerEvent::NotAdopted(Unadopted::Static));
+    assert_eq!(
+        desk.all(),
+        ["ServerNotAdopted", "ServerStopping", "terminate 2", "ServerStopping", "terminate 1"]
+    );
+    desk.exited(1, Exit::Code(0));
+    desk.exited(2, Exit::Signal(15));
+    assert_eq!(desk.did(), ["start 2 to share"]);
+    desk.server(2, ServerEvent::NotAdopted(Unadopted::Static));
+    assert_eq!(not_adopted_told(&mut desk), 0);
+    // It fails alone, too.
+    desk.server(2, ServerEvent::Spawned { pid: 202 });
+    desk.exited(2, Exit::Code(1));
+    assert_eq!(desk.did(), ["start 1 again"]);
+}
+
+#[test]
+fn a_new_one_that_turns_out_to_share_nothing_gives_back_what_it_had() {
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::NotAdopted(Unadopted::IoUring));
+    assert_eq!(desk.did(), ["resume 1", "terminate 2", "terminate 1"]);
+}
+
+#[test]
+fn a_server_that_was_offered_our_socket_and_shares_its_own_keeps_that() {
+    // Also where it wants the very address that ours has.
+    for address in [THEIRS, OURS] {
+        let mut desk = Desk::with(Socket::Offered(endpoint(OURS)), |it| it.adopts = true);
+        desk.built(1, 1);
+        let started = |desk: &Desk| {
+            desk.actions.iter().any(|it| matches!(it, Action::Start { adopts: true, .. }))
+        };
+        assert!(started(&desk));
+        assert_eq!(desk.did(), ["build 1 []", "start 1 with socket"]);
+        desk.server(1, ServerEvent::Spawned { pid: 101 });
+        desk.said();
+        if address == OURS {
+            // It may be seen before it is told.
+            desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
+            desk.said();
+        }
+        desk.server(1, adopted(&[address]));
+        let all = desk.all();
+        assert_eq!(all[..2], ["give up listener", "ListenerGivenUp"], "{all:?}");
+        desk.server(1, ServerEvent::Accepts);
+        desk.second();
+        desk.server(2, adopted(&[address]));
+        desk.server(2, ServerEvent::Accepts);
+        assert_eq!(desk.did(), ["retire 1", "drain 1"]);
+    }
+}
+
+#[test]
+fn a_server_that_takes_our_socket_may_share_others() {
+    let mut desk = Desk::with(Socket::Offered(endpoint(OURS)), |it| it.adopts = true);
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
+    desk.server(1, ServerEvent::Ready);
+    desk.did();
+    desk.server(1, adopted(&[METRICS]));
+    assert_eq!(desk.all(), ["ServerListening"], "our listener is not in its way");
+    // The next one takes ours as well, and can have the other.
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert!(desk.actions.iter().any(|it| matches!(it, Action::Start { adopts: true, .. })));
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "start 2 beside 101"]);
+    desk.server(2, ServerEvent::Spawned { pid: 102 });
+    desk.server(2, adopted(&[METRICS]));
+    assert_eq!(desk.did(), Vec::<String>::new());
+    desk.server(2, ServerEvent::Ready);
+    assert_eq!(desk.did(), ["terminate 1"]);
+}
+
+#[test]
+fn a_server_that_is_known_to_take_our_socket_shares_nothing() {
+    for adopts in [true, false] {
+        let mut desk = Desk::with(Socket::Offered(endpoint(OURS)), |it| it.adopts = adopts);
+        desk.built(1, 1);
+        assert!(
+            desk.actions
+                .iter()
+                .any(|it| matches!(it, Action::Start { adopts: a, .. } if *a == adopts))
+        );
+        desk.server(1, ServerEvent::Spawned { pid: 101 });
+        desk.server(1, ServerEvent::Listening(vec![endpoint(OURS)]));
+        desk.server(1, ServerEvent::Ready);
+        desk.did();
+        desk.change("src/main.rs");
+        desk.built(2, 2);
+        assert!(desk.actions.iter().any(|it| matches!(it, Action::Start { adopts: false, .. })));
+    }
+}
+
+#[test]
+fn that_a_server_cannot_share_is_said_once_it_does_not_take_our_socket() {
+    let mut desk = Desk::with(Socket::Offered(endpoint(OURS)), |it| it.adopts = true);
+    desk.build(1, that_mentions(1, true, false));
+    desk.server(1, ServerEvent::NotAdopted(Unadopted::Static));
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    assert_eq!(not_adopted_told(&mut desk), 0, "it may take ours");
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    assert_eq!(
+        desk.all(),
+        ["ServerListening", "ServerNotAdopted", "give up listener", "ListenerGivenUp"]
+    );
+}
+
+#[test]
+fn where_ours_cannot_be_bound_the_server_shares_its_own() {
+    let mut desk = Desk::with(Socket::Unbound, |it| it.adopts = true);
+    desk.built(1, 1);
+    assert_eq!(desk.did(), ["build 1 []", "start 1 with socket"]);
+    desk.server(1, ServerEvent::NotBound);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, adopted(&[THEIRS]));
+    desk.server(1, ServerEvent::Accepts);
+    desk.second();
+}
+
+#[test]
+fn who_wants_the_old_one_stopped_first_gets_that_of_what_is_shared_too() {
+    let mut desk = Desk::shares_with(&[THEIRS], |it| it.swap = Swap::StopFirst);
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 2 to share"]);
+}
+
+#[test]
+fn what_is_shared_in_part_is_stopped_first() {
+    for (swap, beside) in [(Swap::Auto, false), (Swap::Overlap, true)] {
+        let mut desk = Desk::shares_with(&[THEIRS], |it| it.swap = swap);
+        desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS), endpoint(METRICS)]));
+        desk.said();
+        desk.change("src/main.rs");
+        desk.built(2, 2);
+        let then = if beside { "start 2 beside 101" } else { "terminate 1" };
+        assert_eq!(desk.did(), ["build 2 [src/main.rs]", then]);
+        if !beside {
+            desk.wait(1_500);
+            let own = [endpoint(METRICS)];
+            let said = desk.said();
+            assert!(
+                matches!(&said[..], [Report::ServerSlowToStop { endpoints, .. }] if *endpoints == own),
+                "{said:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_that_has_not_accepted_may_not_be_one_that_can_be_retired() {
+    for (swap, beside) in [(Swap::Auto, false), (Swap::Overlap, true)] {
+        let mut desk = Desk::sharing_with(|it| it.swap = swap);
+        desk.built(1, 1);
+        desk.server(1, ServerEvent::Spawned { pid: 101 });
+        desk.server(1, adopted(&[THEIRS]));
+        desk.did();
+        desk.change("src/main.rs");
+        desk.built(2, 2);
+        let then = if beside { "start 2 beside 101" } else { "terminate 1" };
+        assert_eq!(desk.did(), ["build 2 [src/main.rs]", then]);
+    }
+}
+
+#[test]
+fn one_that_has_closed_what_it_shared_shares_nothing() {
+    let mut desk = Desk::shares(&[THEIRS]);
+    desk.server(1, adopted(&[]));
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1"]);
+}
+
+#[test]
+fn what_the_old_one_holds_makes_it_stop_first_of_what_is_shared_too() {
+    let lock = || vec![Held::File("data/lock".into())];
+    let shared = || Held::Address(endpoint(THEIRS));
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::Conflict(lock()));
+    desk.exited(2, Exit::Code(1));
+    assert_eq!(
+        desk.all(),
+        [
+            "resume 1",
+            "ServerResumed",
+            "ServerExited",
+            "ServerConflict",
+            "ServerStopping",
+            "terminate 1"
+        ]
+    );
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 2 to share"]);
+    let serves = |desk: &mut Desk, generation: u64, holds: Vec<Held>| {
+        desk.server(generation, ServerEvent::Spawned { pid: 200 });
+        desk.server(generation, adopted(&[THEIRS]));
+        desk.server(generation, ServerEvent::Accepts);
+        desk.server(generation, ServerEvent::Holds(holds));
+        desk.did();
+        desk.change("src/main.rs");
+        desk.built(generation + 1, (generation + 1).into());
+        desk.did()[1].clone()
+    };
+    assert_eq!(serves(&mut desk, 2, [lock(), vec![shared()]].concat()), "terminate 2");
+    desk.exited(2, Exit::Code(0));
+    // It holds the lock no more, and what it shares is in nobody's way.
+    assert_eq!(serves(&mut desk, 3, vec![shared()]), "start 4 beside 200");
+}
+
+#[test]
+fn an_address_that_became_a_shared_one_is_no_conflict_any_more() {
+    // The new one wants all addresses of that port, of which the old one has one.
+    for wanted in ["0.0.0.0:3000", THEIRS] {
+        let mut desk = Desk::shares_and_starts(&[THEIRS]);
+        desk.server(2, ServerEvent::Conflict(vec![Held::Address(endpoint(wanted))]));
+        desk.exited(2, Exit::Code(1));
+        desk.exited(1, Exit::Code(0));
+        desk.server(2, ServerEvent::Spawned { pid: 202 });
+        desk.server(2, adopted(&[wanted]));
+        desk.server(2, ServerEvent::Accepts);
+        desk.did();
+        desk.change("src/main.rs");
+        desk.built(3, 3);
+        assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 beside 202"], "{wanted}");
+    }
+}
+
+#[test]
+fn one_that_waits_for_the_old_one_shows_itself_when_that_is_asked_to_stop() {
+    let mut desk = Desk::retired();
+    desk.said();
+    desk.server(2, ServerEvent::Blocked(vec![Held::File("data/lock".into())]));
+    assert_eq!(desk.all(), ["ServerConflict", "ServerStopping", "terminate 1", "ServerListening"]);
+}
+
+#[test]
+fn an_old_one_that_shared_and_was_stopped_in_vain_is_started_again() {
+    // Whether the new one had accepted before it failed decides.
+    for accepts in [false, true] {
+        let mut desk = Desk::shares_and_starts(&[THEIRS]);
+        desk.server(2, ServerEvent::Conflict(vec![Held::SomeAddress]));
+        desk.exited(2, Exit::Code(1));
+        desk.exited(1, Exit::Code(0));
+        desk.server(2, ServerEvent::Spawned { pid: 202 });
+        desk.server(2, adopted(&[THEIRS]));
+        if accepts {
+            desk.server(2, ServerEvent::Accepts);
+        }
+        desk.did();
+        desk.exited(2, Exit::Code(1));
+        let restored: &[&str] = if accepts { &[] } else { &["start 1 again"] };
+        assert_eq!(desk.did(), restored);
+    }
+}
+
+#[test]
+fn with_auto_it_is_said_why_a_server_is_offered_nothing() {
+    use cargo_stario::event::Unoffered;
+
+    let why = |follows: bool, listen_fds: bool| {
+        let mut desk = Desk::sharing_with(|it| it.follows = follows);
+        desk.build(1, that_mentions(1, listen_fds, false));
+        if follows && listen_fds {
+            desk.server(1, ServerEvent::NotBound);
+        }
+        desk.server(1, ServerEvent::Spawned { pid: 101 });
+        let spawned = desk.said().pop();
+        match spawned {
+            Some(Report::ServerSpawned { unoffered, handover: Handover::Adopt, .. }) => unoffered,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(why(true, false), Some(Unoffered::Unable));
+    assert_eq!(why(true, true), Some(Unoffered::Unwilling));
+    assert_eq!(why(false, true), None, "the user has asked for it");
 }

@@ -145,8 +145,8 @@ fn each_option_comes_from_the_strongest_place() {
         }),
         (
             "listen",
-            ["direct", "inherit", "auto", "direct"].map(Value::from),
-            ["Direct", "Inherit", "Auto", "Direct"],
+            ["direct", "inherit", "adopt", "auto"].map(Value::from),
+            ["Direct", "Inherit", "Adopt", "Auto"],
             |it| format!("{:?}", it.listen),
         ),
         (
@@ -290,7 +290,7 @@ fn each_mistake_names_its_place() {
         "--port 80a",
         "--unix-socket=",
         "--tracer=",
-        "--listen adopt",
+        "--listen systemd",
         "--grace -1",
         "--grace NaN",
         "--grace inf",
@@ -320,7 +320,7 @@ invalid value `` for `--port`: expected a port from 0 to 65535
 invalid value `80a` for `--port`: expected a port from 0 to 65535
 invalid value `` for `--unix-socket`: it is empty
 invalid value `` for `--tracer`: it is empty
-invalid value `adopt` for `--listen`: expected `auto`, `inherit` or `direct`
+invalid value `systemd` for `--listen`: expected `auto`, `inherit`, `adopt` or `direct`
 invalid value `-1` for `--grace`: expected a number of seconds from 0 to 86400
 invalid value `NaN` for `--grace`: expected a number of seconds from 0 to 86400
 invalid value `inf` for `--grace`: expected a number of seconds from 0 to 86400

@@ -123,7 +123,7 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
             "server-starting",
             json!({ "generation": generation.0, "executable": path(executable) }),
         ),
-        Report::ServerSpawned { generation, pid, handover, beside } => {
+        Report::ServerSpawned { generation, pid, handover, beside, .. } => {
             let handover = match handover {
                 Handover::Direct => "direct",
                 Handover::Inherit => "inherit",
@@ -139,14 +139,19 @@ fn event(report: &Report) -> Option<(&'static str, Value)> {
                 }),
             )
         }
-        Report::ServerNotAdopted { generation, why } => {
-            ("server-not-adopted", json!({ "generation": generation.0, "why": why.to_string() }))
-        }
+        Report::ServerNotAdopted { generation, why } => (
+            "server-not-adopted",
+            json!({
+                "generation": generation.0,
+                "reason": why.code(),
+                "text": why.to_string(),
+            }),
+        ),
         Report::ServerRetired { generation, to } => {
             ("server-retired", json!({ "generation": generation.0, "to": to.0 }))
         }
         Report::ServerResumed { generation, after } => {
-            ("server-resumed", json!({ "generation": generation.0, "after": after.0 }))
+            ("server-resumed", json!({ "generation": generation.0, "from": after.0 }))
         }
         Report::ServerReady { generation, after } => {
             ("server-ready", json!({ "generation": generation.0, "after": milliseconds(*after) }))

@@ -9,7 +9,9 @@ use console::Style;
 
 use super::signal;
 use crate::error::Failure;
-use crate::event::{Diagnostic, Endpoint, Exit, Handover, Level, Notice, Report, Signal};
+use crate::event::{
+    Diagnostic, Endpoint, Exit, Handover, Level, Notice, Report, Signal, Unoffered,
+};
 use crate::wording;
 
 mod servers;
@@ -166,7 +168,7 @@ impl Terminal {
                 let text = format!("`{}`", self.relative(executable).display());
                 self.status(Tone::Good, "Running", &text);
             }
-            Report::ServerSpawned { generation, pid, handover, beside } => {
+            Report::ServerSpawned { generation, pid, handover, beside, unoffered } => {
                 let how = match (handover, beside) {
                     (Handover::Direct, _) => "binds for itself",
                     (Handover::Adopt, None) => "binds for itself, and shares it with the next one",
@@ -174,7 +176,13 @@ impl Terminal {
                     (Handover::Inherit, None) => "is offered our socket",
                     (Handover::Inherit, Some(_)) => "is offered our socket, beside the old one",
                 };
-                self.verbose("Started", &format!("generation {generation}, pid {pid}, {how}"));
+                let why = match unoffered {
+                    None => "",
+                    Some(Unoffered::Unable) => " (nothing in it takes an inherited socket)",
+                    Some(Unoffered::Unwilling) => " (an inherited socket was not taken)",
+                };
+                let text = format!("generation {generation}, pid {pid}, {how}{why}");
+                self.verbose("Started", &text);
             }
             Report::ServerListening { endpoints, .. } => {
                 self.status(Tone::Good, "Serving", &list(endpoints));
@@ -201,9 +209,10 @@ impl Terminal {
                 "Retired",
                 &format!("generation {generation} leaves new connections to generation {to}"),
             ),
-            Report::ServerResumed { generation, .. } => {
-                self.verbose("Resumed", &format!("generation {generation} accepts connections again"));
-            }
+            Report::ServerResumed { generation, after } => self.verbose(
+                "Resumed",
+                &format!("generation {generation} has new connections back from generation {after}"),
+            ),
             Report::ServerReady { generation, after } => {
                 self.verbose("Ready", &format!("generation {generation} after {after:.2?}"));
             }
@@ -219,6 +228,9 @@ impl Terminal {
                     None => "for the server to be ready",
                 },
             ),
+            Report::ServerNotReady { after, serving: Some(_), word: false, .. } => {
+                self.not_listening(*after);
+            }
             Report::ServerNotReady { after, serving, endpoints, .. } => {
                 self.not_ready(*after, serving.is_some(), endpoints);
             }

@@ -47,6 +47,11 @@ impl Project {
         Arc::clone(&self.lock().plan)
     }
 
+    /// Whether `--listen` was typed: what is in force comes from there, then.
+    pub(super) fn types_listen(&self) -> bool {
+        self.source.command.shared().server.listen.is_some()
+    }
+
     pub(super) fn cargo_run(&self) -> Arc<CargoRun> {
         Arc::clone(&self.lock().cargo_run)
     }

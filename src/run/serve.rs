@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use super::address::{Address, server_command};
 use super::{Start, interrupted, stopped};
 use crate::build::{BuildHandle, Builder};
+use crate::config::Listen;
 use crate::error::{BUILD_FAILED, Failure};
-use crate::event::{BuildEvent, BuildOutcome, Endpoint, Event, Exit, Generation, Handover, Report};
+use crate::event::{
+    BuildEvent, BuildOutcome, Endpoint, Event, Exit, Generation, Handover, Level, Notice, Report,
+};
 use crate::report::Reporter;
 use crate::server;
 
@@ -25,6 +28,9 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     };
     if let Some(notice) = address.notice() {
         reporter.report(&Report::Notice(notice));
+    }
+    if plan.config.listen == Listen::Adopt {
+        reporter.report(&Report::Notice(nobody_adopts(project.types_listen())));
     }
     let command = project.build_command();
     let began = Instant::now();
@@ -83,7 +89,8 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         None => (std::process::id(), Handover::Direct),
     };
     if cfg!(unix) {
-        reporter.report(&Report::ServerSpawned { generation: ONLY, pid, handover, beside: None });
+        let (generation, beside, unoffered) = (ONLY, None, None);
+        reporter.report(&Report::ServerSpawned { generation, pid, handover, beside, unoffered });
     }
     if let Some(listener) = &address.listener {
         let endpoints: Vec<Endpoint> = vec![listener.endpoint().clone()];
@@ -94,6 +101,16 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     reporter.flush();
     let exit = server::serve(groups, command, address.listener.and_then(Arc::into_inner)).await?;
     Ok(server::exit_code(exit))
+}
+
+/// What the metadata says may be meant for `watch` alone; who has typed it expects something of it.
+fn nobody_adopts(typed: bool) -> Notice {
+    Notice {
+        level: if typed { Level::Note } else { Level::Verbose },
+        code: "nobody-adopts",
+        text: "the server binds for itself: what it binds is shared under `watch` alone".into(),
+        help: None,
+    }
 }
 
 /// For scripts: people have cargo's words, or the failure's.

@@ -161,6 +161,12 @@ fn settings(config: &Config, address: &Address) -> Settings {
         debounce: config.debounce,
         socket,
         follows: config.listen == Listen::Auto && cfg!(unix),
+        adopts: match config.listen {
+            Listen::Auto => cfg!(target_os = "linux"),
+            // Where it cannot be done, the server room says so.
+            Listen::Adopt => true,
+            Listen::Inherit | Listen::Direct => false,
+        },
         swap: config.swap,
         ready_timeout: config.ready_timeout,
         named_port: (port.named && config.unix_socket.is_none()).then_some(address.port),
@@ -192,7 +198,7 @@ impl Effects<'_, '_> {
         match action {
             Action::Build(order) => self.build(order),
             Action::CancelBuild(_) => self.build.iter().for_each(BuildHandle::cancel),
-            Action::Start { generation, artifact, handover, beside, again } => {
+            Action::Start { generation, artifact, handover, beside, again, .. } => {
                 match self.executable(generation, artifact, handover, again) {
                     Ok(artifact) => self.start(generation, artifact, handover, beside),
                     Err(message) => {
@@ -282,8 +288,8 @@ impl Effects<'_, '_> {
         again: bool,
     ) -> Result<Artifact, String> {
         if !again {
-            // Only those that share our socket are ever stopped for one that may not come up.
-            if handover == Handover::Inherit {
+            // Only those that share a socket are ever stopped for one that may not come up.
+            if handover != Handover::Direct {
                 let servers = &self.servers;
                 self.kept.keep(generation, &artifact, |it| servers.contains_key(&it));
             }

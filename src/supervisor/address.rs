@@ -92,9 +92,21 @@ impl State {
 
     /// Whether it is to be heard from this server that it is ready.
     pub(super) fn awaits_ready(&self, server: &Server) -> bool {
-        let speaks = self.speaks && server.artifact.mentions.notify_socket;
-        let expected = speaks || self.fleet.is_starting(server.generation);
-        expected && server.handover == Handover::Inherit && !server.ready && self.ours().is_some()
+        let starting = self.fleet.is_starting(server.generation);
+        match server.handover {
+            Handover::Direct => false,
+            // Alone it serves as soon as it listens; beside the old one it also has to accept.
+            Handover::Adopt => starting,
+            Handover::Inherit => {
+                let expected = starting || self.expects_word(server);
+                expected && !server.ready && self.ours().is_some()
+            }
+        }
+    }
+
+    /// Whether it will say when it is ready, as those before it did and as far as its code can.
+    pub(super) fn expects_word(&self, server: &Server) -> bool {
+        self.speaks && server.artifact.mentions.notify_socket
     }
 
     /// Says where the server that serves can be reached, unless that was said.
@@ -104,12 +116,12 @@ impl State {
             Socket::Direct | Socket::Unbound | Socket::Offered(_) => None,
         };
         let named_port = self.settings.named_port;
-        let Some(server) = self.fleet.current.as_mut().filter(|it| it.generation == generation)
-        else {
+        let current = self.fleet.current.as_mut();
+        let Some(server) = current.filter(|it| it.generation == generation && !it.retired) else {
             return;
         };
         let ours = inherited.filter(|_| server.handover == Handover::Inherit);
-        let mut endpoints = server.endpoints.clone();
+        let mut endpoints = server.addresses();
         endpoints.extend(ours.clone());
         endpoints.sort();
         endpoints.dedup();

@@ -3,22 +3,40 @@
 
 use std::time::{Duration, Instant};
 
+use super::patience::SLOW_TO_START;
 use crate::event::{
-    Action, Artifact, Beside, Endpoint, Generation, Handover, Held, Identity, Report,
+    Action, Artifact, Beside, Endpoint, Generation, Handover, Held, Identity, Report, Unadopted,
 };
 
 /// A server whose process lives, or is being started.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "what it said and what was asked of it")]
 pub(super) struct Server {
     pub(super) generation: Generation,
     pub(super) artifact: Artifact,
     pub(super) handover: Handover,
+    /// It was given what it takes to share what it binds.
+    pub(super) adopts: bool,
     /// The generation beside which it was started.
     pub(super) beside: Option<Generation>,
     pub(super) started: Instant,
     pub(super) pid: Option<u32>,
     /// Where it is known to listen.
     pub(super) endpoints: Vec<Endpoint>,
+    /// Of these the next one can have the same sockets.
+    pub(super) adopted: Vec<Endpoint>,
+    /// Since when there are any.
+    pub(super) adopted_since: Option<Instant>,
+    /// It has accepted connections on what it has adopted.
+    pub(super) accepts: bool,
+    /// It has adopted what the old one has, or is not expected to adopt more.
+    pub(super) complete: bool,
+    /// It accepts no more connections, as we have asked it to.
+    pub(super) retired: bool,
+    /// It is asked to stop when what it has accepted allows for it.
+    pub(super) drains: bool,
+    /// Why it does not adopt sockets, as long as that was not said.
+    pub(super) unadopted: Option<Unadopted>,
     /// Since when it listens, but not where it was handed our socket.
     pub(super) elsewhere_since: Option<Instant>,
     /// Where it was said to listen.
@@ -39,6 +57,50 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// One that is about to be started.
+    pub(super) fn new(generation: Generation, artifact: Artifact, now: Instant) -> Self {
+        Self {
+            generation,
+            artifact,
+            handover: Handover::Direct,
+            adopts: false,
+            beside: None,
+            started: now,
+            pid: None,
+            endpoints: Vec::new(),
+            adopted: Vec::new(),
+            adopted_since: None,
+            accepts: false,
+            complete: false,
+            retired: false,
+            drains: false,
+            unadopted: None,
+            elsewhere_since: None,
+            said: Vec::new(),
+            silent: false,
+            ready: false,
+            slow_at: Some(now + SLOW_TO_START),
+            leaves: false,
+            holds: None,
+            wanted: Vec::new(),
+            phase: Phase::Serving,
+        }
+    }
+
+    /// Everywhere that it is known to listen.
+    pub(super) fn addresses(&self) -> Vec<Endpoint> {
+        let mut all = [self.endpoints.as_slice(), &self.adopted].concat();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Whether another one can have all that it listens on.
+    pub(super) fn shares_all(&self) -> bool {
+        self.handover == Handover::Adopt
+            && self.endpoints.iter().all(|endpoint| self.adopted.contains(endpoint))
+    }
+
     /// What another one is told that is started beside it.
     pub(super) fn as_neighbour(&self) -> Option<Beside> {
         let file = |held: &Held| match held {
@@ -49,11 +111,16 @@ impl Server {
         Some(Beside { pid: self.pid?, locked })
     }
 
-    /// The addresses that nobody else can have until it has ended: our listener is not among them.
+    /// The addresses that nobody else can have until it has ended: our listener and what is adopted
+    /// are not among them.
     fn own_endpoints(&self) -> Vec<Endpoint> {
         match self.handover {
             Handover::Direct => self.endpoints.clone(),
-            Handover::Inherit | Handover::Adopt => self
+            Handover::Adopt => {
+                let own = self.endpoints.iter().filter(|it| !self.adopted.contains(it));
+                own.cloned().collect()
+            }
+            Handover::Inherit => self
                 .holds
                 .iter()
                 .flatten()
@@ -91,6 +158,8 @@ pub(super) struct Candidate {
     pub(super) alone: bool,
     /// It has run before.
     pub(super) again: bool,
+    /// It has taken our socket then.
+    pub(super) inherited: bool,
 }
 
 /// What a server that has ended was to us.
@@ -156,7 +225,8 @@ impl Fleet {
         self.current.as_ref().map(|server| server.generation)
     }
 
-    /// The one that was to take over serves from now on. Another one must not serve any more.
+    /// The one that was to take over serves from now on. Another one must not serve any more. Through
+    /// [`State::promote`](super::State), which says where it can be reached.
     pub(super) fn promote(&mut self) {
         debug_assert!(self.current.is_none(), "two servers serve");
         self.current = self.starting.take();
@@ -174,21 +244,46 @@ impl Fleet {
         Some((self.leaving.remove(index), Role::Leaving))
     }
 
-    /// Asks the server that serves to stop.
-    pub(super) fn retire(&mut self, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
+    /// Asks the server that serves to stop now.
+    pub(super) fn dismiss(&mut self, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
         let server = self.current.take();
-        self.dismiss(server, grace, now, actions);
+        self.stop(server, Action::Terminate, grace, now, actions);
+    }
+
+    /// Asks the server that has served to stop: one that is retired, once what it has accepted allows
+    /// for it.
+    pub(super) fn relieve(&mut self, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
+        let mut server = self.current.take();
+        let mut how: fn(Generation) -> Action = Action::Terminate;
+        if let Some(server) = server.as_mut().filter(|server| server.retired) {
+            server.drains = true;
+            how = Action::Drain;
+        }
+        self.stop(server, how, grace, now, actions);
     }
 
     /// Asks the server that was to take over to stop.
     pub(super) fn give_up(&mut self, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
         let server = self.starting.take();
-        self.dismiss(server, grace, now, actions);
+        self.stop(server, Action::Terminate, grace, now, actions);
     }
 
-    fn dismiss(
+    /// Asks every server to stop now, those that drain too.
+    pub(super) fn stop_all(&mut self, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
+        for server in &mut self.leaving {
+            let asked = !std::mem::replace(&mut server.drains, false);
+            if !asked && !server.leaves && server.phase != Phase::Killed {
+                actions.push(Action::Terminate(server.generation));
+            }
+        }
+        self.dismiss(grace, now, actions);
+        self.give_up(grace, now, actions);
+    }
+
+    fn stop(
         &mut self,
         server: Option<Server>,
+        how: fn(Generation) -> Action,
         grace: Duration,
         now: Instant,
         actions: &mut Vec<Action>,
@@ -205,7 +300,7 @@ impl Fleet {
         }));
         if !server.leaves {
             // Many take a second signal for «at once».
-            actions.push(Action::Terminate(server.generation));
+            actions.push(how(server.generation));
         }
         self.leaving.push(server);
     }

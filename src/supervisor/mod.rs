@@ -6,6 +6,7 @@
 //! same and leaves it alone.
 
 mod address;
+mod adopting;
 mod fleet;
 mod loops;
 mod patience;
@@ -19,7 +20,7 @@ use self::loops::{Advice, LoopGuard, Writer};
 use self::work::Work;
 use crate::event::{
     Action, BuildEvent, BuildOrder, BuildOutcome, Change, ChangeKind, Content, Endpoint, Event,
-    Exit, Generation, Held, Identity, Key, Report, Signal, Swap,
+    Exit, Generation, Held, Identity, Key, Report, Signal, Swap, Unadopted,
 };
 
 /// Builds that may be cancelled in a row. The next one is left to finish, so that somebody who
@@ -39,6 +40,8 @@ pub struct Settings {
     pub socket: Socket,
     /// What servers do may change that.
     pub follows: bool,
+    /// What servers bind for themselves is shared with the next one.
+    pub adopts: bool,
     /// How the new server takes over from the old one.
     pub swap: Swap,
     /// How long a server may take to say that it is ready while the old one serves.
@@ -99,8 +102,12 @@ pub struct State {
     fleet: Fleet,
     /// Whether the server that was started last may take a socket, by its executable.
     mentioned: Option<bool>,
-    /// Servers that take our socket have said when they were ready.
+    /// Servers that have our socket, or share theirs, have said when they were ready.
     speaks: bool,
+    /// Some server has shared an address. What it was stays with us, for the next one.
+    shares: bool,
+    /// Why servers share nothing, as it was said last.
+    unadopted: Option<Unadopted>,
     /// What a server could not have, and ended or waited for, while the one before it lived.
     conflict: Vec<Held>,
     /// The server that was stopped for another one, until that serves.
@@ -122,6 +129,8 @@ impl State {
             settings,
             mentioned: None,
             speaks: false,
+            shares: false,
+            unadopted: None,
             conflict: Vec::new(),
             fallback: None,
             refused: None,
@@ -423,7 +432,7 @@ impl State {
                 self.cancelled = 0;
                 let fresh = artifact.fresh;
                 actions.push(Action::Report(Report::BuildSucceeded { generation, elapsed, fresh }));
-                self.adopt(generation, artifact, &work, now, actions);
+                self.succeed(generation, artifact, &work, now, actions);
             }
             BuildOutcome::Failed(exit) => {
                 self.cancelled = 0;
@@ -495,8 +504,7 @@ impl State {
             self.make = Make::Idle;
         }
         self.cancel(actions);
-        self.fleet.retire(self.settings.grace, now, actions);
-        self.fleet.give_up(self.settings.grace, now, actions);
+        self.fleet.stop_all(self.settings.grace, now, actions);
     }
 
     fn end_if_done(&self, actions: &mut Vec<Action>) {

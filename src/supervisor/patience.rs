@@ -12,6 +12,8 @@ use crate::event::{Action, Generation, Handover, Report};
 const ASSUME_TAKEN: Duration = Duration::from_secs(1);
 /// A server that is to take our socket and listens elsewhere alone for this long binds for itself.
 const BINDS_ITSELF: Duration = Duration::from_secs(3);
+/// A new server that shares some of the old one's addresses is given this long for the others.
+pub(super) const MORE_MAY_COME: Duration = Duration::from_millis(500);
 /// A server that is not ready after this time is spoken of.
 pub(super) const SLOW_TO_START: Duration = Duration::from_secs(2);
 
@@ -26,6 +28,7 @@ impl State {
                     self.slow(server),
                     self.overdue(server),
                     self.binds_itself(server),
+                    self.settles(server),
                 ]
             })
             .flatten()
@@ -44,6 +47,9 @@ impl State {
             };
             if come(find(self, Self::binds_itself)) {
                 self.goes_its_own_way(generation, now, actions);
+            }
+            if come(find(self, Self::settles)) {
+                self.advance(now, actions);
             }
             if come(find(self, Self::slow)) {
                 self.is_slow(generation, now, actions);
@@ -100,7 +106,8 @@ impl State {
     }
 
     fn is_slow(&mut self, generation: Generation, now: Instant, actions: &mut Vec<Action>) {
-        let serving = self.fleet.serving().filter(|serving| *serving != generation);
+        let answers = self.fleet.current.as_ref().filter(|it| !it.retired);
+        let serving = answers.map(|it| it.generation).filter(|serving| *serving != generation);
         let Some(server) = self.fleet.find(generation) else { return };
         server.slow_at = None;
         let after = now.saturating_duration_since(server.started);
@@ -114,11 +121,17 @@ impl State {
 
     fn is_overdue(&mut self, generation: Generation, now: Instant, actions: &mut Vec<Action>) {
         let serving = self.fleet.serving().filter(|serving| *serving != generation);
-        let Some(server) = self.fleet.find(generation) else { return };
+        let Some(server) = self.fleet.find(generation).cloned() else { return };
+        let adopts = server.handover == Handover::Adopt;
+        let word = !adopts || self.expects_word(&server);
+        if !word && !server.leaves && !server.addresses().is_empty() {
+            // Clients wait for it, and it may accept in ways that we do not see.
+            return self.take_over(now, actions);
+        }
         let after = now.saturating_duration_since(server.started);
         let identity = server.artifact.identity;
         let elsewhere = server.elsewhere_since.is_some();
-        let endpoints = if elsewhere { server.endpoints.clone() } else { Vec::new() };
+        let endpoints = if elsewhere { server.addresses() } else { Vec::new() };
         if serving.is_none() {
             // There is nothing better, so it stays, and is not waited for any more.
             self.speaks = false;
@@ -128,10 +141,11 @@ impl State {
             after,
             serving,
             endpoints,
+            word,
         }));
         if serving.is_some() {
             self.refused = Some(identity);
-            self.fleet.give_up(self.settings.grace, now, actions);
+            self.give_up(now, actions);
         } else if let Some(server) = self.fleet.find(generation) {
             // Where it listens is said when that shows.
             server.silent = true;
@@ -162,13 +176,10 @@ impl State {
         actions: &mut Vec<Action>,
     ) {
         if self.fleet.is_starting(generation) {
-            self.fleet.retire(self.settings.grace, now, actions);
+            self.fleet.relieve(self.settings.grace, now, actions);
             self.fleet.promote();
         }
-        if let Some(server) = self.fleet.find(generation) {
-            server.elsewhere_since = None;
-            server.handover = Handover::Direct;
-        }
+        self.binds_for_itself(generation, actions);
         self.give_up_listener(generation, actions);
         self.show(generation, now, actions);
     }

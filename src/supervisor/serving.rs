@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use super::fleet::{Candidate, Phase, Role, Server};
-use super::patience::SLOW_TO_START;
 use super::work::Work;
 use super::{Make, Socket, State};
 use crate::event::{
-    Action, Artifact, Exit, Generation, Handover, Held, Report, ServerEvent, Swap, WayOut,
+    Action, Artifact, Exit, Generation, Handover, Held, Report, ServerEvent, Swap, Unoffered,
+    WayOut,
 };
 
 /// A server that was offered our socket and fails this soon may have failed because of it.
@@ -16,7 +16,7 @@ const EARLY: Duration = Duration::from_secs(60);
 
 impl State {
     /// A build succeeded: its executable takes over, unless it is what already lives.
-    pub(super) fn adopt(
+    pub(super) fn succeed(
         &mut self,
         generation: Generation,
         artifact: Artifact,
@@ -42,8 +42,9 @@ impl State {
             self.offer_again();
         }
         self.refused = None;
-        self.fleet.give_up(self.settings.grace, now, actions);
-        self.fleet.next = Some(Candidate { generation, artifact, alone, again: false });
+        self.give_up(now, actions);
+        let (again, inherited) = (false, false);
+        self.fleet.next = Some(Candidate { generation, artifact, alone, again, inherited });
         self.fallback = None;
         self.start_next(now, actions);
     }
@@ -52,7 +53,7 @@ impl State {
     pub(super) fn start_next(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let Some(next) = &self.fleet.next else { return };
         if next.alone || !self.may_overlap(&next.artifact) {
-            self.fleet.retire(self.settings.grace, now, actions);
+            self.fleet.dismiss(self.settings.grace, now, actions);
             if !self.fleet.leaving.is_empty() {
                 return;
             }
@@ -60,29 +61,21 @@ impl State {
         let Some(next) = self.fleet.next.take() else { return };
         let Candidate { generation, artifact, again, .. } = next;
         let handover = match self.settings.socket {
+            Socket::Direct if self.settings.adopts => Handover::Adopt,
             Socket::Direct => Handover::Direct,
             Socket::Unbound | Socket::Offered(_) | Socket::Inherited(_) => Handover::Inherit,
         };
+        // Where some server has shared an address beside ours, the next one can have that as well.
+        let open = self.shares || !matches!(self.settings.socket, Socket::Inherited(_));
+        let adopts = self.settings.adopts && open;
         self.marks.served = Some(now);
         let old = self.fleet.current.as_ref();
         let beside = old.and_then(Server::as_neighbour);
         let server = Server {
-            generation,
-            artifact: artifact.clone(),
             handover,
+            adopts,
             beside: old.map(|server| server.generation),
-            started: now,
-            pid: None,
-            endpoints: Vec::new(),
-            elsewhere_since: None,
-            said: Vec::new(),
-            silent: false,
-            ready: false,
-            slow_at: Some(now + SLOW_TO_START),
-            leaves: false,
-            holds: None,
-            wanted: Vec::new(),
-            phase: Phase::Serving,
+            ..Server::new(generation, artifact.clone(), now)
         };
         match old {
             Some(_) => self.fleet.starting = Some(server),
@@ -90,14 +83,14 @@ impl State {
         }
         let executable = artifact.executable.clone();
         actions.push(Action::Report(Report::ServerStarting { generation, executable }));
-        actions.push(Action::Start { generation, artifact, handover, beside, again });
+        actions.push(Action::Start { generation, artifact, handover, adopts, beside, again });
     }
 
     /// Whether the next server may start while the old one serves: both have our socket, and by what
-    /// servers have done so far it will say when it is ready.
+    /// servers have done so far it will say when it is ready. Or both share what they bind.
     fn may_overlap(&self, next: &Artifact) -> bool {
         if !matches!(self.settings.socket, Socket::Inherited(_)) {
-            return false;
+            return self.may_share();
         }
         let current = self.fleet.current.as_ref();
         match self.settings.swap {
@@ -115,9 +108,15 @@ impl State {
     }
 
     /// Whether a server still holds what another one could not start without, or may do so.
-    fn in_conflict_with(&self, server: &Server) -> bool {
-        let Some(holds) = &server.holds else { return !self.conflict.is_empty() };
-        self.conflict.iter().any(|wanted| holds.iter().any(|held| wanted.may_be(held)))
+    pub(super) fn in_conflict_with(&self, server: &Server) -> bool {
+        let shared = |held: &Held| matches!(held, Held::Address(it) if server.adopted.contains(it));
+        let mut wanted = self.conflict.iter().filter(|wanted| !shared(wanted));
+        match &server.holds {
+            None => wanted.next().is_some(),
+            Some(holds) => {
+                wanted.any(|wanted| holds.iter().any(|held| !shared(held) && wanted.may_be(held)))
+            }
+        }
     }
 
     pub(super) fn served(
@@ -137,12 +136,11 @@ impl State {
                 if self.settings.socket == Socket::Unbound {
                     self.settings.socket = Socket::Direct;
                 }
-                if let Some(server) = self.fleet.find(generation) {
-                    server.handover = Handover::Direct;
-                }
+                self.binds_for_itself(generation, actions);
             }
-            // Not decided yet.
-            ServerEvent::NotAdopted(_) | ServerEvent::Adopted(_) | ServerEvent::Accepts => {}
+            ServerEvent::NotAdopted(why) => self.not_adopted(generation, why, now, actions),
+            ServerEvent::Adopted(endpoints) => self.adopted(generation, endpoints, now, actions),
+            ServerEvent::Accepts => self.accepts(generation, now, actions),
             ServerEvent::Spawned { pid } => self.spawned(generation, pid, actions),
             ServerEvent::Listening(endpoints) => {
                 self.listening(generation, endpoints, now, actions);
@@ -165,9 +163,7 @@ impl State {
             }
             ServerEvent::SpawnFailed { message } => {
                 if let Some((_, role)) = self.fleet.remove(generation) {
-                    if role == Role::Current {
-                        self.fleet.promote();
-                    }
+                    self.came_to_nothing(generation, role, now, actions);
                     actions.push(Action::Report(Report::ServerFailed { generation, message }));
                     self.start_next(now, actions);
                 }
@@ -176,9 +172,7 @@ impl State {
                 // A later build has been at work on the file. If it was a good one the server comes
                 // from there; if not, it is built again.
                 let Some((_, role)) = self.fleet.remove(generation) else { return };
-                if role == Role::Current {
-                    self.fleet.promote();
-                }
+                self.came_to_nothing(generation, role, now, actions);
                 if self.ending.is_none() {
                     self.start_next(now, actions);
                     // Who serves meanwhile, if anybody does, is not what was built.
@@ -202,7 +196,21 @@ impl State {
         let Some(server) = self.fleet.find(generation) else { return };
         server.pid = Some(pid);
         let (handover, beside) = (server.handover, server.beside);
-        actions.push(Action::Report(Report::ServerSpawned { generation, pid, handover, beside }));
+        let mentions = server.artifact.mentions.listen_fds;
+        let unoffered = match handover {
+            Handover::Direct | Handover::Adopt if self.settings.follows && mentions => {
+                Some(Unoffered::Unwilling)
+            }
+            Handover::Direct | Handover::Adopt if self.settings.follows => Some(Unoffered::Unable),
+            Handover::Direct | Handover::Adopt | Handover::Inherit => None,
+        };
+        actions.push(Action::Report(Report::ServerSpawned {
+            generation,
+            pid,
+            handover,
+            beside,
+            unoffered,
+        }));
     }
 
     // ---- taking over ----
@@ -217,15 +225,15 @@ impl State {
         // From now on it is known whether it takes our socket, as soon as it has been looked at.
         server.elsewhere_since = server.elsewhere_since.and(Some(now));
         let after = now.saturating_duration_since(server.started);
-        let (inherits, assumed) = (server.handover == Handover::Inherit, server.silent);
+        let (handover, assumed) = (server.handover, server.silent);
         actions.push(Action::Report(Report::ServerReady { generation, after }));
-        self.speaks |= inherits;
+        self.speaks |= handover != Handover::Direct;
         self.fallback = None;
         if self.fleet.is_starting(generation) {
             self.take_over(now, actions);
             return;
         }
-        if assumed && inherits {
+        if assumed && handover == Handover::Inherit {
             self.conclude_taken();
         }
         if let Socket::Inherited(_) = self.settings.socket {
@@ -236,9 +244,43 @@ impl State {
     /// The new server serves, and the old one is asked to stop.
     pub(super) fn take_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let Some(generation) = self.fleet.starting.as_ref().map(|it| it.generation) else { return };
-        self.fleet.retire(self.settings.grace, now, actions);
+        self.retire(actions);
+        self.fleet.relieve(self.settings.grace, now, actions);
         self.fleet.promote();
         self.show(generation, now, actions);
+    }
+
+    /// A server is gone that has not been asked to stop: the other one of two is the only one now.
+    fn came_to_nothing(
+        &mut self,
+        generation: Generation,
+        role: Role,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        match role {
+            Role::Current => self.promote(now, actions),
+            Role::Starting => self.resume(generation, now, actions),
+            Role::Leaving => {}
+        }
+    }
+
+    /// The one that was to take over is the only one now, ready or not.
+    fn promote(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.fleet.promote();
+        // One that takes our socket shows itself by its word, or by accepting.
+        if let Some(server) = &self.fleet.current
+            && server.handover == Handover::Adopt
+        {
+            self.show(server.generation, now, actions);
+        }
+    }
+
+    /// The one that was to take over will not, and is asked to stop.
+    pub(super) fn give_up(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let Some(generation) = self.fleet.starting.as_ref().map(|it| it.generation) else { return };
+        self.resume(generation, now, actions);
+        self.fleet.give_up(self.settings.grace, now, actions);
     }
 
     /// A server says that it is going to end, asked or not.
@@ -279,8 +321,8 @@ impl State {
         }));
         if way_out == WayOut::OldOneStopped {
             self.conflict = held;
-            self.fleet.retire(self.settings.grace, now, actions);
-            self.fleet.promote();
+            self.fleet.dismiss(self.settings.grace, now, actions);
+            self.promote(now, actions);
         }
     }
 
@@ -300,12 +342,10 @@ impl State {
         }
         let by_itself = role == Role::Current && self.ending.is_none();
         let retry = by_itself && self.may_dislike_socket(&server, exit, now);
-        // It is the only one now, ready or not.
-        if role == Role::Current {
-            self.fleet.promote();
-        }
+        self.came_to_nothing(generation, role, now, actions);
         let alone = self.fleet.current.is_none() && self.fleet.next.is_none();
-        let in_vain = by_itself && !retry && !server.ready && self.fallback.is_some();
+        let in_vain =
+            by_itself && !retry && self.fallback.is_some() && !self.has_served(&server, now);
         actions.push(Action::Report(Report::ServerExited {
             generation,
             exit,
@@ -316,7 +356,8 @@ impl State {
         if retry {
             self.give_up_listener(generation, actions);
             let artifact = server.artifact;
-            self.fleet.next = Some(Candidate { generation, artifact, alone: false, again: false });
+            let (alone, again, inherited) = (false, false, false);
+            self.fleet.next = Some(Candidate { generation, artifact, alone, again, inherited });
         } else if in_vain {
             self.refused = Some(server.artifact.identity);
             self.fall_back(generation, actions);
@@ -335,6 +376,7 @@ impl State {
         actions: &mut Vec<Action>,
     ) {
         let Server { generation, artifact, wanted, .. } = server;
+        self.resume(generation, now, actions);
         let serving = self.fleet.serving();
         let conflict = !wanted.is_empty() && exit != Exit::Code(0);
         let again = conflict && self.settings.swap == Swap::Auto;
@@ -361,15 +403,7 @@ impl State {
                 self.offer_again();
             }
             self.conflict = wanted;
-            let old = self.fleet.current.as_ref();
-            self.fallback = old.map(|server| Candidate {
-                generation: server.generation,
-                artifact: server.artifact.clone(),
-                alone: true,
-                again: true,
-            });
-            self.fleet.next = Some(Candidate { generation, artifact, alone: true, again: false });
-            self.start_next(now, actions);
+            self.start_alone(generation, artifact, now, actions);
         } else {
             self.refused = Some(artifact.identity);
         }
@@ -383,6 +417,7 @@ impl State {
         self.conflict.clear();
         if self.settings.follows
             && self.settings.socket == Socket::Direct
+            && old.inherited
             && old.artifact.mentions.listen_fds
         {
             // Given up for the new one.
@@ -390,6 +425,20 @@ impl State {
         }
         self.fleet.next = Some(old);
         actions.push(Action::Report(Report::ServerRestored { generation, failed }));
+    }
+
+    /// Whether a server that is the only one has come so far that it serves.
+    fn has_served(&self, server: &Server, now: Instant) -> bool {
+        server.ready
+            || match server.handover {
+                Handover::Inherit => false,
+                Handover::Direct => !server.endpoints.is_empty(),
+                // It may accept in ways that we do not see.
+                Handover::Adopt => {
+                    let long = now.saturating_duration_since(server.started);
+                    server.accepts || long >= self.settings.ready_timeout
+                }
+            }
     }
 
     /// Whether a server may have ended because our listener holds the address that it wants: it was

@@ -6,6 +6,10 @@ use super::{Phase, Terminal, Tone, list};
 use crate::event::{Endpoint, Exit, Held, WayOut};
 use crate::wording;
 
+/// What helps a server that was given up.
+const LONGER: &str = "--ready-timeout SECONDS gives it longer; --swap stop-first waits for nothing; r \
+                      and Enter starts it with the old one stopped first";
+
 impl Terminal {
     pub(super) fn slow_to_stop(
         &mut self,
@@ -85,10 +89,19 @@ impl Terminal {
                 "it says that it is ready with READY=1 on the socket that NOTIFY_SOCKET names, as the \
                  servers before it did"
                     .into(),
-                "--ready-timeout SECONDS gives it longer; --swap stop-first waits for nothing; r and \
-                 Enter starts it with the old one stopped first"
-                    .into(),
+                LONGER.into(),
             ],
+        );
+    }
+
+    pub(super) fn not_listening(&mut self, after: Duration) {
+        let seconds = after.as_secs_f64();
+        self.error(
+            &format!(
+                "the new server did not come to listen within {seconds:.0} s and is stopped; the last \
+                 good server goes on"
+            ),
+            &[LONGER.into()],
         );
     }
 
