@@ -1,12 +1,13 @@
 # make dev      fixtures/tiles under `cargo stario watch`
 # make test     all tests that this machine can run; what is skipped is named at the end
 # make swaps    a hundred swaps of each kind of server under load, and what was counted
+# make adopt    fifty swaps of each framework's own example under load, and what was counted
 # make install  cargo-stario into cargo's bin folder
 
 CARGO ?= cargo
 APP := fixtures/tiles
 
-.PHONY: dev test swaps lint install
+.PHONY: dev test swaps adopt lint install
 
 dev:
 	$(CARGO) build --quiet
@@ -30,6 +31,9 @@ test:
 
 swaps:
 	STARIO_SWAPS=$${STARIO_SWAPS:-100} $(CARGO) test --test overlap_load -- --nocapture --test-threads 1
+
+adopt:
+	STARIO_SWAPS=$${STARIO_SWAPS:-50} $(CARGO) test --test adopt_load -- --nocapture --test-threads 1
 
 lint:
 	$(CARGO) fmt --check

@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::grpc::Channel;
 use super::{PATIENCE, eventually};
 
 /// Nobody waits longer for an answer.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two requests of a client: what is tested also has to get on.
 const PAUSE: Duration = Duration::from_millis(1);
 /// So many of what went wrong are kept word for word.
@@ -28,6 +29,8 @@ pub enum Target {
     Tcp(SocketAddr),
     /// Through a Unix socket.
     Unix(PathBuf),
+    /// Over TCP, by gRPC, and so by HTTP/2.
+    Grpc(SocketAddr),
 }
 
 /// How a client comes.
@@ -54,6 +57,9 @@ pub struct Counts {
     pub dropped: u64,
     /// The connection ended within the answer.
     pub cut: u64,
+    /// Of those two, how many ended with a reset: so do those that had been waiting on a listener
+    /// that was closed.
+    pub reset: u64,
     /// No answer in [`TIMEOUT`].
     pub timed_out: u64,
     /// Connections that were made.
@@ -83,6 +89,7 @@ impl Counts {
         self.refused += other.refused;
         self.dropped += other.dropped;
         self.cut += other.cut;
+        self.reset += other.reset;
         self.timed_out += other.timed_out;
         self.connections += other.connections;
         self.closed += other.closed;
@@ -107,7 +114,7 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} answered by {} versions on {} connections ({} closed in order, {} unannounced); \
-             {} refused, {} dropped, {} cut, {} 5xx, {} strange, {} timed out; slowest {:.1} ms",
+             {} refused, {} dropped, {} cut ({} of them reset), {} 5xx, {} strange, {} timed out; slowest {:.1} ms",
             self.answered,
             self.versions.len(),
             self.connections,
@@ -116,6 +123,7 @@ impl fmt::Display for Counts {
             self.refused,
             self.dropped,
             self.cut,
+            self.reset,
             self.failed,
             self.strange,
             self.timed_out,
@@ -133,6 +141,7 @@ impl fmt::Display for Counts {
 pub struct Load {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
+    refusals: Arc<AtomicU64>,
     last: Arc<Mutex<String>>,
     clients: Vec<JoinHandle<Counts>>,
 }
@@ -142,26 +151,34 @@ impl Load {
     pub fn start(target: &Target, connections: Connections, clients: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answers = Arc::new(AtomicU64::new(0));
+        let refusals = Arc::new(AtomicU64::new(0));
         let last = Arc::new(Mutex::new(String::new()));
         let clients = (0..clients).map(|_| {
             let client = Client {
                 target: target.clone(),
                 connections,
                 kept: None,
+                channel: None,
                 counts: Counts::default(),
                 answers: Arc::clone(&answers),
+                refusals: Arc::clone(&refusals),
                 last: Arc::clone(&last),
             };
             let stop = Arc::clone(&stop);
             thread::spawn(move || client.run(&stop))
         });
-        Self { clients: clients.collect(), stop, answers, last }
+        Self { clients: clients.collect(), stop, answers, refusals, last }
     }
 
     /// Waits until so many more requests have been answered.
     pub fn wait_for_answers(&self, count: u64) {
         let enough = self.answers.load(Ordering::SeqCst) + count;
         eventually("answers", || self.answers.load(Ordering::SeqCst) >= enough);
+    }
+
+    /// Waits until somebody is refused.
+    pub fn wait_for_refusal(&self) {
+        eventually("a refusal", || self.refusals.load(Ordering::SeqCst) > 0);
     }
 
     /// Waits until somebody is answered by this version.
@@ -215,13 +232,15 @@ struct Client {
     target: Target,
     connections: Connections,
     kept: Option<Box<dyn Stream>>,
+    channel: Option<Channel>,
     counts: Counts,
     answers: Arc<AtomicU64>,
+    refusals: Arc<AtomicU64>,
     last: Arc<Mutex<String>>,
 }
 
 /// What a request came to.
-enum Came {
+pub enum Came {
     /// Status, the first word, whether the connection ends.
     Answer(u16, String, bool),
     /// Something that is no HTTP.
@@ -236,7 +255,10 @@ enum Came {
 impl Client {
     fn run(mut self, stop: &AtomicBool) -> Counts {
         while !stop.load(Ordering::SeqCst) {
-            self.ask();
+            match self.target {
+                Target::Grpc(address) => self.ask_by_grpc(address),
+                _ => self.ask(),
+            }
             thread::sleep(PAUSE);
         }
         self.counts
@@ -252,9 +274,7 @@ impl Client {
         let mut stream = match self.kept.take().map_or_else(|| self.connect(), Ok) {
             Ok(stream) => stream,
             Err(error) => {
-                // Nothing else can be meant by it: the tests have a server all the time.
-                self.counts.refused += 1;
-                self.counts.note(format!("connect: {error}"));
+                self.refused(&error);
                 return;
             }
         };
@@ -264,8 +284,51 @@ impl Client {
         };
         let request = format!("GET / HTTP/1.1\r\nhost: test\r\nconnection: {connection}\r\n\r\n");
         let came = converse(stream.as_mut(), request.as_bytes());
-        let took = asked.elapsed();
+        if !self.became(came, asked.elapsed()) && self.connections == Connections::KeptAlive {
+            self.kept = Some(stream);
+        }
+    }
+
+    /// The same by gRPC.
+    fn ask_by_grpc(&mut self, address: SocketAddr) {
+        if let Some(channel) = &mut self.channel
+            && let Some(in_order) = channel.ended()
+        {
+            self.channel = None;
+            *if in_order {
+                &mut self.counts.closed
+            } else {
+                &mut self.counts.closed_unannounced
+            } += 1;
+        }
+        let asked = Instant::now();
+        let mut channel = match self.channel.take().map_or_else(|| Channel::connect(address), Ok) {
+            Ok(channel) => channel,
+            Err(error) => {
+                self.refused(&error);
+                return;
+            }
+        };
+        if channel.requests == 0 {
+            self.counts.connections += 1;
+        }
+        let came = channel.ask();
+        if !self.became(came, asked.elapsed()) && self.connections == Connections::KeptAlive {
+            self.channel = Some(channel);
+        }
+    }
+
+    /// Nothing else can be meant by it: the tests have a server all the time.
+    fn refused(&mut self, error: &io::Error) {
+        self.counts.refused += 1;
+        self.counts.note(format!("connect: {error}"));
+        self.refusals.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts it. Whether the connection ends with it.
+    fn became(&mut self, came: Came, took: Duration) -> bool {
         self.counts.slowest = self.counts.slowest.max(took);
+        let is_reset = |error: &io::Error| u64::from(error.kind() == ErrorKind::ConnectionReset);
         match came {
             Came::Answer(status, word, ends) => {
                 match status {
@@ -278,11 +341,8 @@ impl Client {
                     500..600 => self.counts.failed += 1,
                     _ => self.counts.strange += 1,
                 }
-                if ends {
-                    self.counts.closed += 1;
-                } else if self.connections == Connections::KeptAlive {
-                    self.kept = Some(stream);
-                }
+                self.counts.closed += u64::from(ends);
+                return ends;
             }
             Came::Strange(text) => {
                 self.counts.strange += 1;
@@ -290,10 +350,12 @@ impl Client {
             }
             Came::Dropped(error) => {
                 self.counts.dropped += 1;
+                self.counts.reset += is_reset(&error);
                 self.counts.note(format!("dropped after {took:?}: {error}"));
             }
             Came::Cut(error) => {
                 self.counts.cut += 1;
+                self.counts.reset += is_reset(&error);
                 self.counts.note(format!("cut after {took:?}: {error}"));
             }
             Came::TimedOut => {
@@ -301,6 +363,7 @@ impl Client {
                 self.counts.note(format!("no answer in {took:?}"));
             }
         }
+        true
     }
 
     fn connect(&mut self) -> io::Result<Box<dyn Stream>> {
@@ -311,6 +374,7 @@ impl Client {
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
+            Target::Grpc(_) => unreachable!("asked by a channel"),
             Target::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(TIMEOUT))?;

@@ -3,7 +3,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod grpc;
 pub mod load;
+pub mod unchanged;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
