@@ -198,9 +198,9 @@ impl Effects<'_, '_> {
         match action {
             Action::Build(order) => self.build(order),
             Action::CancelBuild(_) => self.build.iter().for_each(BuildHandle::cancel),
-            Action::Start { generation, artifact, handover, beside, again, .. } => {
+            Action::Start { generation, artifact, handover, adopts, beside, again } => {
                 match self.executable(generation, artifact, handover, again) {
-                    Ok(artifact) => self.start(generation, artifact, handover, beside),
+                    Ok(artifact) => self.start(generation, artifact, handover, adopts, beside),
                     Err(message) => {
                         let failed = ServerEvent::SpawnFailed { message };
                         // The receiver is the loop's.
@@ -308,6 +308,7 @@ impl Effects<'_, '_> {
         generation: Generation,
         artifact: Artifact,
         handover: Handover,
+        adopts: bool,
         beside: Option<Beside>,
     ) {
         if handover == Handover::Inherit && self.address.listener.is_none() {
@@ -326,7 +327,11 @@ impl Effects<'_, '_> {
         if let Some(listener) = listener.filter(|_| self.servers.is_empty()) {
             listener.reset();
         }
-        let adopter = (handover == Handover::Adopt).then_some(&self.adopter);
+        let adopter = adopts.then_some(&self.adopter);
+        if let (Some(adopter), Some(listener)) = (adopter, listener) {
+            // A server that does not take it from its environment may bind its address.
+            adopter.lend(listener);
+        }
         let equipment = Equipment { listener, notify: self.notify.as_ref(), beside, adopter };
         let sender = self.sender.clone();
         let server = server::spawn(&self.groups, generation, &command, &equipment, sender);
