@@ -138,6 +138,7 @@ impl Adoption {
             wire::LISTENING if said.socket.is_some() => self.keep(said),
             wire::LISTENING => {
                 self.ledger.listens(self.generation, said.inode);
+                self.answer(wire::KEPT, said.sequence, &[]);
                 Some(self.listens())
             }
             wire::ACCEPTING => {
