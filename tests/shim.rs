@@ -500,7 +500,8 @@ fn many_threads_accept_and_none_waits_for_what_another_one_got() {
         one.write(&format!("@{thread} std-accept 3"));
         two.write(&format!("@{thread} std-accept 3"));
     }
-    (one.waits(8), two.waits(8));
+    one.waits(8);
+    two.waits(8);
     let streams: Vec<_> = (0..16).map(|_| connect(port)).collect();
     for thread in 0..8 {
         for server in [&mut one, &mut two] {
