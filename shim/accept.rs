@@ -118,6 +118,10 @@ fn is_probe(accepted: c_int) -> bool {
     probe & PROBE_UNIX == 0 && u32::from(peer.port()) == probe && here()
 }
 
+/// A counter that is gone cannot be waited for: then what it says is looked up, every so many
+/// milliseconds.
+const OFTEN: u64 = 100;
+
 /// How long an `accept` waits (`SO_RCVTIMEO`).
 enum Patience {
     /// Nobody has looked yet.
@@ -133,8 +137,6 @@ impl Patience {
         if matches!(self, Self::Unknown) {
             *self = Self::of(listener);
         }
-        // A counter that is gone cannot be waited for: then what it says is looked up.
-        const OFTEN: u64 = 100;
         let counter = if page::retired() { control::active() } else { control::retired() };
         let waking = waking(record);
         let blind = counter.is_none() || waking.is_none();

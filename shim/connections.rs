@@ -44,8 +44,10 @@ pub fn copy(from: c_int, to: c_int) {
 }
 
 /// The descriptor is about to be closed.
+#[inline]
 pub fn closing(descriptor: c_int) {
     if let Some((word, bit)) = place(descriptor)
+        && word.load(Relaxed) & bit != 0
         && word.fetch_and(!bit, Relaxed) & bit != 0
     {
         page::closed();

@@ -31,11 +31,9 @@ struct Kept {
 }
 
 impl Kept {
-    const NONE: Self = Self {
-        descriptor: AtomicI32::new(-1),
-        device: AtomicU64::new(0),
-        inode: AtomicU64::new(0),
-    };
+    const fn none() -> Self {
+        Self { descriptor: AtomicI32::new(-1), device: AtomicU64::new(0), inode: AtomicU64::new(0) }
+    }
 
     fn set(&self, descriptor: c_int) -> bool {
         let Some(file) = system::identity(descriptor) else { return false };
@@ -54,9 +52,9 @@ impl Kept {
     }
 }
 
-static CONTROL: Kept = Kept::NONE;
-static RETIRED: Kept = Kept::NONE;
-static ACTIVE: Kept = Kept::NONE;
+static CONTROL: Kept = Kept::none();
+static RETIRED: Kept = Kept::none();
+static ACTIVE: Kept = Kept::none();
 
 /// Whether the tool may answer. Once it is gone it does not come back.
 static TALKS: AtomicBool = AtomicBool::new(false);
@@ -176,7 +174,6 @@ pub fn ask(mut question: Message, descriptor: Option<c_int>, patience: u64) -> A
                 // To a question that was given up.
                 drop_received(first);
             }
-            Ok(None) => return gone(),
             Err(EAGAIN | EINTR) => {
                 let left = deadline.saturating_sub(system::now());
                 if left == 0 {
@@ -184,7 +181,7 @@ pub fn ask(mut question: Message, descriptor: Option<c_int>, patience: u64) -> A
                 }
                 let _ = system::readable(control, left);
             }
-            Err(_) => return gone(),
+            Ok(None) | Err(_) => return gone(),
         }
     }
 }

@@ -21,6 +21,12 @@
 //! program would see without it.
 
 #![no_std]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the kernel's numbers are as wide as a register, C's are not"
+)]
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!(
@@ -49,7 +55,6 @@ use system::{
     AT_FDCWD, AT_REMOVEDIR, EBADF, EINVAL, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, FIONBIO,
     O_NONBLOCK,
 };
-use wire::{CLOSED, Message};
 
 /// Nothing in here panics; the language wants it all the same.
 #[panic_handler]
@@ -231,10 +236,9 @@ fn closing(fd: c_int) -> Option<Lost> {
 
 /// Once the last descriptor of a listener is closed, the address is to be free, as it would be.
 #[inline]
-fn closed(lost: Option<Lost>) {
-    let Some(Lost { inode, told: true }) = lost else { return };
-    let mut message = Message::new(CLOSED);
-    message.inode = inode;
+fn closed(lost: Option<&Lost>) {
+    let Some(lost) = lost.filter(|it| it.told) else { return };
+    let message = lost.message();
     if page::retired() {
         if process::first() {
             control::say(&message);
@@ -258,7 +262,7 @@ unsafe extern "C" fn close(fd: c_int) -> c_int {
     let lost = closing(fd);
     // SAFETY: the caller's.
     let done = unsafe { real::close(fd) };
-    closed(lost);
+    closed(lost.as_ref());
     done
 }
 
@@ -282,13 +286,19 @@ unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
 
 /// A duplicate in the place of another descriptor, which is closed by it.
 fn replaced(from: c_int, to: c_int, real: impl FnOnce() -> c_int) -> c_int {
-    if from == to || system::identity(from).is_none() {
+    if from == to {
         return real();
     }
-    let lost = closing(to);
-    listeners::set_ours_not(to);
+    let marked = listeners::mark(to) != 0 || connections::has(to);
+    // Where there is nothing to be duplicated, nothing is closed.
+    let lost = if marked && system::identity(from).is_some() {
+        listeners::set_ours_not(to);
+        closing(to)
+    } else {
+        None
+    };
     let done = duplicated(from, real());
-    closed(lost);
+    closed(lost.as_ref());
     done
 }
 

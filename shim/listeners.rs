@@ -10,9 +10,10 @@ use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 
+use crate::control;
 use crate::process::{self, DESCRIPTORS};
 use crate::system::{self, Identity};
-use crate::wire::Address;
+use crate::wire::{Address, CLOSED, Message};
 
 /// More sockets than that are left to the program.
 pub const RECORDS: usize = 128;
@@ -159,8 +160,12 @@ pub fn known(descriptor: c_int) -> Option<&'static Record> {
         return Some(record);
     }
     // Closed where the shim did not see it.
-    if process::alone() {
-        put_mark(descriptor, 0);
+    if process::alone()
+        && let Some(lost) = put_mark(descriptor, 0)
+        && lost.told
+        && process::first()
+    {
+        control::say(&lost.message());
     }
     None
 }
@@ -190,6 +195,15 @@ pub struct Lost {
     pub inode: u64,
     /// Whether the tool has to do with it.
     pub told: bool,
+}
+
+impl Lost {
+    /// What the tool is told.
+    pub fn message(&self) -> Message {
+        let mut message = Message::new(CLOSED);
+        message.inode = self.inode;
+        message
+    }
 }
 
 /// Takes a descriptor as one of this socket, which the program has asked for by that address.

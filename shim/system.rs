@@ -452,9 +452,12 @@ pub unsafe fn wipe_on_fork(place: *mut u8, length: usize) -> bool {
 }
 
 /// Whether the program has handlers of signals, and all of them want that system calls go on behind
-/// them (`SA_RESTART`).
+/// them (`SA_RESTART`). Which one it was that has interrupted a call, nobody says.
 pub fn handlers_restart() -> bool {
     const RESTART: usize = 0x1000_0000;
+    /// `SIGILL`, `SIGTRAP`, `SIGBUS`, `SIGFPE`, `SIGSEGV`, `SIGSYS`: for faults, which nobody has
+    /// while he waits. Rust's standard library handles two of them, and not so.
+    const FAULTS: [usize; 6] = [4, 5, 7, 8, 11, 31];
     /// The kernel's own `struct sigaction`; `handler` and `flags` come first on both machines.
     #[repr(C)]
     struct Action {
@@ -463,7 +466,7 @@ pub fn handlers_restart() -> bool {
         rest: [usize; 4],
     }
     let mut found = false;
-    for signal in 1..=64 {
+    for signal in (1..=64).filter(|it| !FAULTS.contains(it)) {
         let mut action = Action { handler: 0, flags: 0, rest: [0; 4] };
         let arguments = [signal, 0, (&raw mut action) as usize, 8, 0, 0];
         // SAFETY: the kernel writes its `struct sigaction`, which fits.
