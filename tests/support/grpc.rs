@@ -47,16 +47,12 @@ impl Channel {
         self.runtime.block_on(async {
             // What has come in the meantime is read only while we wait.
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let error = match ready(&mut self.sender).await {
-                Ok(()) => return None,
-                Err(error) => error,
-            };
-            Some(error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
+            ready(&mut self.sender).await.err().as_ref().map(is_in_order)
         })
     }
 
-    /// One request.
-    pub fn ask(&mut self) -> Came {
+    /// One request. `None`: it was not sent, as the server had announced that it takes no more.
+    pub fn ask(&mut self) -> Option<Came> {
         self.requests += 1;
         let asked = async {
             let mut answer = Vec::new();
@@ -64,10 +60,10 @@ impl Channel {
             (answer, conversed)
         };
         match self.runtime.block_on(async { timeout(TIMEOUT, asked).await }) {
-            Err(_) => Came::TimedOut,
+            Err(_) => Some(Came::TimedOut),
             Ok((_, Ok(came))) => came,
-            Ok((answer, Err(error))) if answer.is_empty() => Came::Dropped(as_io(error)),
-            Ok((_, Err(error))) => Came::Cut(as_io(error)),
+            Ok((answer, Err(error))) if answer.is_empty() => Some(Came::Dropped(as_io(error))),
+            Ok((_, Err(error))) => Some(Came::Cut(as_io(error))),
         }
     }
 }
@@ -87,14 +83,20 @@ async fn ready(sender: &mut SendRequest<Bytes>) -> Result<(), h2::Error> {
 async fn converse(
     sender: &mut SendRequest<Bytes>,
     answer: &mut Vec<u8>,
-) -> Result<Came, h2::Error> {
-    ready(sender).await?;
+) -> Result<Option<Came>, h2::Error> {
     let request = Request::post("http://test/helloworld.Greeter/SayHello")
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())
         .expect("a request");
-    let (response, mut body) = sender.send_request(request, false)?;
+    let sent = match ready(sender).await {
+        Ok(()) => sender.send_request(request, false),
+        Err(error) => Err(error),
+    };
+    let (response, mut body) = match sent {
+        Err(error) if is_in_order(&error) => return Ok(None),
+        sent => sent?,
+    };
     body.send_data(Bytes::from_static(&NOTHING), true)?;
     let response = response.await?;
     let status = response.status().as_u16();
@@ -107,12 +109,17 @@ async fn converse(
     let trailers = stream.trailers().await?;
     let code = trailers.as_ref().and_then(|it| it.get("grpc-status")?.to_str().ok());
     if code != Some("0") {
-        return Ok(Came::Strange(format!("{status}, grpc-status {code:?}")));
+        return Ok(Some(Came::Strange(format!("{status}, grpc-status {code:?}"))));
     }
     // Five bytes around a message, the number of its one field and that one's length, its text.
     let text = String::from_utf8_lossy(answer.get(7..).unwrap_or_default());
     let word = text.split_whitespace().next().unwrap_or_default().to_owned();
-    Ok(Came::Answer(status, word, false))
+    Ok(Some(Came::Answer(status, word, false)))
+}
+
+/// Whether the server has announced the connection's end.
+fn is_in_order(error: &h2::Error) -> bool {
+    error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
 }
 
 fn as_io(error: h2::Error) -> Error {

@@ -312,7 +312,10 @@ impl Client {
         if channel.requests == 0 {
             self.counts.connections += 1;
         }
-        let came = channel.ask();
+        let Some(came) = channel.ask() else {
+            self.counts.closed += 1;
+            return;
+        };
         if !self.became(came, asked.elapsed()) && self.connections == Connections::KeptAlive {
             self.channel = Some(channel);
         }
@@ -321,7 +324,10 @@ impl Client {
     /// Nothing else can be meant by it: the tests have a server all the time.
     fn refused(&mut self, error: &io::Error) {
         self.counts.refused += 1;
-        self.counts.note(format!("connect: {error}"));
+        // One of them tells it all; there can be thousands.
+        if self.counts.refused == 1 {
+            self.counts.note(format!("connect: {error}"));
+        }
         self.refusals.fetch_add(1, Ordering::SeqCst);
     }
 
