@@ -51,8 +51,8 @@ impl Channel {
         })
     }
 
-    /// One request. `None`: it was not sent, as the server had announced that it takes no more.
-    pub fn ask(&mut self) -> Option<Came> {
+    /// One request.
+    pub fn ask(&mut self) -> Came {
         self.requests += 1;
         let asked = async {
             let mut answer = Vec::new();
@@ -60,10 +60,12 @@ impl Channel {
             (answer, conversed)
         };
         match self.runtime.block_on(async { timeout(TIMEOUT, asked).await }) {
-            Err(_) => Some(Came::TimedOut),
+            Err(_) => Came::TimedOut,
             Ok((_, Ok(came))) => came,
-            Ok((answer, Err(error))) if answer.is_empty() => Some(Came::Dropped(as_io(error))),
-            Ok((_, Err(error))) => Some(Came::Cut(as_io(error))),
+            // Those whose stream is beyond the last one that the server looks at hear of it so.
+            Ok((_, Err(error))) if is_in_order(&error) => Came::GivenBack,
+            Ok((answer, Err(error))) if answer.is_empty() => Came::Dropped(as_io(error)),
+            Ok((_, Err(error))) => Came::Cut(as_io(error)),
         }
     }
 }
@@ -83,7 +85,7 @@ async fn ready(sender: &mut SendRequest<Bytes>) -> Result<(), h2::Error> {
 async fn converse(
     sender: &mut SendRequest<Bytes>,
     answer: &mut Vec<u8>,
-) -> Result<Option<Came>, h2::Error> {
+) -> Result<Came, h2::Error> {
     let request = Request::post("http://test/helloworld.Greeter/SayHello")
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -94,7 +96,7 @@ async fn converse(
         Err(error) => Err(error),
     };
     let (response, mut body) = match sent {
-        Err(error) if is_in_order(&error) => return Ok(None),
+        Err(error) if is_in_order(&error) => return Ok(Came::NotSent),
         sent => sent?,
     };
     body.send_data(Bytes::from_static(&NOTHING), true)?;
@@ -109,17 +111,17 @@ async fn converse(
     let trailers = stream.trailers().await?;
     let code = trailers.as_ref().and_then(|it| it.get("grpc-status")?.to_str().ok());
     if code != Some("0") {
-        return Ok(Some(Came::Strange(format!("{status}, grpc-status {code:?}"))));
+        return Ok(Came::Strange(format!("{status}, grpc-status {code:?}")));
     }
     // Five bytes around a message, the number of its one field and that one's length, its text.
     let text = String::from_utf8_lossy(answer.get(7..).unwrap_or_default());
     let word = text.split_whitespace().next().unwrap_or_default().to_owned();
-    Ok(Some(Came::Answer(status, word, false)))
+    Ok(Came::Answer(status, word, false))
 }
 
 /// Whether the server has announced the connection's end.
 fn is_in_order(error: &h2::Error) -> bool {
-    error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
 }
 
 fn as_io(error: h2::Error) -> Error {
