@@ -47,11 +47,7 @@ impl Channel {
         self.runtime.block_on(async {
             // What has come in the meantime is read only while we wait.
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let error = match ready(&mut self.sender).await {
-                Ok(()) => return None,
-                Err(error) => error,
-            };
-            Some(error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
+            ready(&mut self.sender).await.err().as_ref().map(is_in_order)
         })
     }
 
@@ -66,6 +62,8 @@ impl Channel {
         match self.runtime.block_on(async { timeout(TIMEOUT, asked).await }) {
             Err(_) => Came::TimedOut,
             Ok((_, Ok(came))) => came,
+            // Those whose stream is beyond the last one that the server looks at hear of it so.
+            Ok((_, Err(error))) if is_in_order(&error) => Came::GivenBack,
             Ok((answer, Err(error))) if answer.is_empty() => Came::Dropped(as_io(error)),
             Ok((_, Err(error))) => Came::Cut(as_io(error)),
         }
@@ -88,13 +86,19 @@ async fn converse(
     sender: &mut SendRequest<Bytes>,
     answer: &mut Vec<u8>,
 ) -> Result<Came, h2::Error> {
-    ready(sender).await?;
     let request = Request::post("http://test/helloworld.Greeter/SayHello")
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())
         .expect("a request");
-    let (response, mut body) = sender.send_request(request, false)?;
+    let sent = match ready(sender).await {
+        Ok(()) => sender.send_request(request, false),
+        Err(error) => Err(error),
+    };
+    let (response, mut body) = match sent {
+        Err(error) if is_in_order(&error) => return Ok(Came::NotSent),
+        sent => sent?,
+    };
     body.send_data(Bytes::from_static(&NOTHING), true)?;
     let response = response.await?;
     let status = response.status().as_u16();
@@ -113,6 +117,11 @@ async fn converse(
     let text = String::from_utf8_lossy(answer.get(7..).unwrap_or_default());
     let word = text.split_whitespace().next().unwrap_or_default().to_owned();
     Ok(Came::Answer(status, word, false))
+}
+
+/// Whether the server has announced the connection's end.
+fn is_in_order(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
 }
 
 fn as_io(error: h2::Error) -> Error {

@@ -62,6 +62,9 @@ pub struct Counts {
     pub reset: u64,
     /// No answer in [`TIMEOUT`].
     pub timed_out: u64,
+    /// HTTP/2: sent, and given back untouched by a server that had announced its connection's end
+    /// meanwhile. The client is to ask again, which is no new request here.
+    pub given_back: u64,
     /// Connections that were made.
     pub connections: u64,
     /// Connections that the server ended in order: with an answer that said so.
@@ -91,6 +94,7 @@ impl Counts {
         self.cut += other.cut;
         self.reset += other.reset;
         self.timed_out += other.timed_out;
+        self.given_back += other.given_back;
         self.connections += other.connections;
         self.closed += other.closed;
         self.closed_unannounced += other.closed_unannounced;
@@ -114,7 +118,8 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} answered by {} versions on {} connections ({} closed in order, {} unannounced); \
-             {} refused, {} dropped, {} cut ({} of them reset), {} 5xx, {} strange, {} timed out; slowest {:.1} ms",
+             {} refused, {} dropped, {} cut ({} of them reset), {} 5xx, {} strange, {} timed out; \
+             {} given back; slowest {:.1} ms",
             self.answered,
             self.versions.len(),
             self.connections,
@@ -127,6 +132,7 @@ impl fmt::Display for Counts {
             self.failed,
             self.strange,
             self.timed_out,
+            self.given_back,
             self.slowest.as_secs_f64() * 1e3,
         )?;
         for note in &self.notes {
@@ -250,6 +256,10 @@ pub enum Came {
     /// And here after it.
     Cut(io::Error),
     TimedOut,
+    /// Announced: no request is taken any more. This one was not sent.
+    NotSent,
+    /// And here it was, and was not looked at.
+    GivenBack,
 }
 
 impl Client {
@@ -321,7 +331,10 @@ impl Client {
     /// Nothing else can be meant by it: the tests have a server all the time.
     fn refused(&mut self, error: &io::Error) {
         self.counts.refused += 1;
-        self.counts.note(format!("connect: {error}"));
+        // One of them tells it all; there can be thousands.
+        if self.counts.refused == 1 {
+            self.counts.note(format!("connect: {error}"));
+        }
         self.refusals.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -361,6 +374,11 @@ impl Client {
             Came::TimedOut => {
                 self.counts.timed_out += 1;
                 self.counts.note(format!("no answer in {took:?}"));
+            }
+            Came::NotSent => self.counts.closed += 1,
+            Came::GivenBack => {
+                self.counts.closed += 1;
+                self.counts.given_back += 1;
             }
         }
         true
