@@ -6,23 +6,29 @@
 //! A connection that comes through costs no system call more than without the shim.
 
 use core::ffi::c_int;
-use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use crate::listeners::{self, ACCEPTS, LISTENING, NONBLOCKING, Record, SHUT};
 use crate::real::{errno, fail};
 use crate::system::{
-    self, AF_UNIX, Credentials, EAGAIN, EINTR, EINVAL, F_GETFL, F_SETFL, O_NONBLOCK, POLLIN, Poll,
-    SO_PEERCRED, SO_RCVTIMEO, SOL_SOCKET, Time,
+    self, AF_UNIX, Credentials, EAGAIN, EINTR, EINVAL, F_GETFL, F_SETFD, F_SETFL, O_CLOEXEC,
+    O_NONBLOCK, POLLIN, Poll, SO_PEERCRED, SO_RCVTIMEO, SOL_SOCKET, Time,
 };
 use crate::wire::page::PROBE_UNIX;
 use crate::wire::{ACCEPTING, Message};
 use crate::{connections, control, page, process, real};
 
-/// `accept`, by `real`, which gets the place for the address's length anew each time.
+/// `accept4`, by `real`, which gets the place for the address's length anew each time.
 ///
 /// # Safety
-/// As `accept` demands.
-pub unsafe fn accept(listener: c_int, length: *mut u32, real: impl Fn() -> c_int) -> c_int {
+/// As `accept4` demands.
+pub unsafe fn accept(
+    listener: c_int,
+    address: *mut u8,
+    length: *mut u32,
+    flags: c_int,
+    real: impl Fn() -> c_int,
+) -> c_int {
     let Some(record) = listeners::hinted(listener) else { return real() };
     if !record.is(LISTENING | ACCEPTS) && !begin(listener, record) {
         return real();
@@ -31,7 +37,9 @@ pub unsafe fn accept(listener: c_int, length: *mut u32, real: impl Fn() -> c_int
     let room = unsafe { length.as_ref() }.copied();
     let mut patience = Patience::Unknown;
     loop {
+        connections::entering();
         if page::retired() || record.is(SHUT) {
+            connections::less();
             if listeners::known(listener).is_none() {
                 return real();
             }
@@ -46,10 +54,19 @@ pub unsafe fn accept(listener: c_int, length: *mut u32, real: impl Fn() -> c_int
             }
             continue;
         }
+        if page::handed() != TAKEN.load(SeqCst)
+            && let Some(connection) = handed(flags)
+        {
+            // SAFETY: the caller's.
+            unsafe { system::put_peer_address(connection, address, length) };
+            connections::accepted(connection);
+            return connection;
+        }
         let accepted = real();
         if accepted >= 0 {
             if page::probe() != 0 && is_probe(accepted) {
-                system::close(accepted);
+                connections::less();
+                system::reset(accepted);
                 say_accepting(record);
                 // SAFETY: null, or there.
                 if let (Some(length), Some(room)) = (unsafe { length.as_mut() }, room) {
@@ -60,6 +77,7 @@ pub unsafe fn accept(listener: c_int, length: *mut u32, real: impl Fn() -> c_int
             connections::accepted(accepted);
             return accepted;
         }
+        connections::less();
         if errno() != EAGAIN || record.is(NONBLOCKING) || listeners::known(listener).is_none() {
             return accepted;
         }
@@ -67,6 +85,29 @@ pub unsafe fn accept(listener: c_int, length: *mut u32, real: impl Fn() -> c_int
             return fail(error);
         }
     }
+}
+
+/// How many connections of other servers this process has taken.
+static TAKEN: AtomicU32 = AtomicU32::new(0);
+
+/// A connection of another server, as `accept4` would give it with these flags.
+#[cold]
+fn handed(flags: c_int) -> Option<c_int> {
+    let count = page::handed();
+    let Some(connection) = control::handed() else {
+        // Another thread, or process, was faster.
+        TAKEN.store(count, SeqCst);
+        return None;
+    };
+    TAKEN.fetch_add(1, SeqCst);
+    if flags & O_CLOEXEC == 0 {
+        let _ = system::fcntl(connection, F_SETFD, 0);
+    }
+    if let Ok(before) = system::fcntl(connection, F_GETFL, 0) {
+        let wanted = (before & !O_NONBLOCK) | (flags & O_NONBLOCK);
+        let _ = system::fcntl(connection, F_SETFL, wanted);
+    }
+    Some(connection)
 }
 
 /// Before the first `accept` on a listener. Not before: who accepts in other ways must not meet one
@@ -102,6 +143,7 @@ fn say_accepting(record: &Record) {
 #[cold]
 fn is_probe(accepted: c_int) -> bool {
     let probe = page::probe();
+    let port = probe & (PROBE_UNIX - 1);
     let Some(peer) = system::peer_address(accepted) else { return false };
     if peer.family() == AF_UNIX {
         let empty = Credentials { pid: 0, uid: 0, gid: 0 };
@@ -115,7 +157,7 @@ fn is_probe(accepted: c_int) -> bool {
     let here = || {
         peer.loopback() || system::own_address(accepted).is_some_and(|own| own.ip().eq(peer.ip()))
     };
-    probe & PROBE_UNIX == 0 && u32::from(peer.port()) == probe && here()
+    port != 0 && u32::from(peer.port()) == port && here()
 }
 
 /// A counter that is gone cannot be waited for: then what it says is looked up, every so many

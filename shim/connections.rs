@@ -2,11 +2,15 @@
 //! It is descriptors that are counted, so what was duplicated counts twice, and is open until both
 //! are closed. What is closed where the shim does not see it counts on until its number is used
 //! again. A child of a fork has none to begin with: what it inherits, its parent counts.
+//!
+//! A server that stops closes connections on which the client is about to ask once more, or already
+//! has: between two requests it cannot tell. Those go to the tool, for the next server.
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{page, process};
+use crate::wire::{IDLE, Message, PASS};
+use crate::{control, page, process};
 
 fn place(descriptor: c_int) -> Option<(&'static AtomicU64, u64)> {
     let index = usize::try_from(descriptor).ok()?;
@@ -20,26 +24,38 @@ pub fn has(descriptor: c_int) -> bool {
     place(descriptor).is_some_and(|(word, bit)| word.load(Relaxed) & bit != 0)
 }
 
-/// The descriptor is of one.
-fn open(descriptor: c_int) {
-    if let Some((word, bit)) = place(descriptor)
-        && word.fetch_or(bit, Relaxed) & bit == 0
-    {
-        page::opened();
+/// Somebody is about to accept. Counted before it is looked whether the server is retired: when the
+/// tool finds a retired server without connections, it will not get one.
+#[inline]
+pub fn entering() {
+    page::opened();
+}
+
+/// Nothing has come of [`entering`], or a connection is closed.
+#[inline]
+pub fn less() {
+    if page::closed() && page::retired() {
+        control::say(&Message::new(IDLE));
     }
 }
 
-/// A connection was accepted.
+/// A connection was accepted after [`entering`], which it is counted by.
 #[inline]
 pub fn accepted(descriptor: c_int) {
-    page::accepted();
-    open(descriptor);
+    let new = place(descriptor).is_some_and(|(word, bit)| word.fetch_or(bit, Relaxed) & bit == 0);
+    if !new {
+        less();
+    }
 }
 
 /// `to` is another descriptor of what `from` is of.
 pub fn copy(from: c_int, to: c_int) {
     if has(from) {
-        open(to);
+        entering();
+        accepted(to);
+        if let Some(own) = process::own() {
+            own.copies.store(true, Relaxed);
+        }
     }
 }
 
@@ -50,6 +66,22 @@ pub fn closing(descriptor: c_int) {
         && word.load(Relaxed) & bit != 0
         && word.fetch_and(!bit, Relaxed) & bit != 0
     {
-        page::closed();
+        less();
     }
+}
+
+/// Whether what is done to end this connection is left to the tool: its client may be asking once
+/// more. Where connections have been duplicated, the end of one descriptor is not the end.
+#[inline]
+pub fn passes(descriptor: c_int) -> bool {
+    page::leaving()
+        && has(descriptor)
+        && process::first()
+        && process::own().is_some_and(|own| !own.copies.load(Relaxed))
+}
+
+/// Gives the tool a connection that is about to be closed. False where that cannot be done.
+#[cold]
+pub fn pass(descriptor: c_int) -> bool {
+    control::hand_up(&Message::new(PASS), descriptor)
 }

@@ -55,6 +55,7 @@ impl Kept {
 static CONTROL: Kept = Kept::none();
 static RETIRED: Kept = Kept::none();
 static ACTIVE: Kept = Kept::none();
+static HANDED: Kept = Kept::none();
 
 /// Whether the tool may answer. Once it is gone it does not come back.
 static TALKS: AtomicBool = AtomicBool::new(false);
@@ -85,7 +86,7 @@ pub fn is_ours(descriptor: c_int) -> bool {
     let waking = process::own().is_some_and(|own| {
         own.wakes.iter().any(|it| it.load(SeqCst) == descriptor.wrapping_add(1))
     });
-    waking || [&CONTROL, &RETIRED, &ACTIVE].iter().any(|it| it.get() == Some(descriptor))
+    waking || [&CONTROL, &RETIRED, &ACTIVE, &HANDED].iter().any(|it| it.get() == Some(descriptor))
 }
 
 /// Receives what the tool has sent before this process was started, and answers. False, and all is
@@ -95,18 +96,20 @@ pub fn start(descriptor: c_int) -> bool {
         return false;
     }
     let control = keep(descriptor);
-    let Ok(Some(Packet { message, descriptors: [page, retired, active, _] })) = receive(control)
+    let Ok(Some(Packet { message, descriptors: [page, retired, active, handed] })) =
+        receive(control)
     else {
         unkeep(control);
         return false;
     };
     let place = system::map(Some(page), PAGE);
     drop_received(page);
-    let (retired, active) = (keep(retired), keep(active));
+    let (retired, active, handed) = (keep(retired), keep(active), keep(handed));
     let ready = message.kind == WELCOME
         && CONTROL.set(control)
         && RETIRED.set(retired)
         && ACTIVE.set(active)
+        && HANDED.set(handed)
         && process::start();
     match place {
         Some(place) if ready && say(&Message::new(wire::HELLO)) => {
@@ -116,7 +119,7 @@ pub fn start(descriptor: c_int) -> bool {
             true
         }
         _ => {
-            [control, retired, active].into_iter().filter(|it| *it >= 0).for_each(unkeep);
+            [control, retired, active, handed].into_iter().filter(|it| *it >= 0).for_each(unkeep);
             false
         }
     }
@@ -140,6 +143,20 @@ pub fn talks() -> bool {
 /// Tells the tool something that needs no answer.
 pub fn say(message: &Message) -> bool {
     CONTROL.get().is_some_and(|control| send(control, message, None).is_ok())
+}
+
+/// Gives the tool a descriptor, with a message that needs no answer.
+pub fn hand_up(message: &Message, descriptor: c_int) -> bool {
+    CONTROL.get().is_some_and(|control| send(control, message, Some(descriptor)).is_ok())
+}
+
+/// A connection that another server has passed, and the tool has laid there.
+pub fn handed() -> Option<c_int> {
+    let handed = HANDED.get()?;
+    match receive(handed) {
+        Ok(Some(Packet { descriptors: [first, ..], .. })) if first >= 0 => Some(first),
+        _ => None,
+    }
 }
 
 /// What came of a question.

@@ -114,13 +114,15 @@ unsafe extern "C" fn connect(fd: c_int, address: *const u8, length: u32) -> c_in
 #[unsafe(no_mangle)]
 unsafe extern "C" fn accept(fd: c_int, address: *mut u8, length: *mut u32) -> c_int {
     // SAFETY: the caller's.
-    unsafe { accept::accept(fd, length, || real::accept(fd, address, length)) }
+    unsafe { accept::accept(fd, address, length, 0, || real::accept(fd, address, length)) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn accept4(fd: c_int, address: *mut u8, length: *mut u32, flags: c_int) -> c_int {
     // SAFETY: the caller's.
-    unsafe { accept::accept(fd, length, || real::accept4(fd, address, length, flags)) }
+    unsafe {
+        accept::accept(fd, address, length, flags, || real::accept4(fd, address, length, flags))
+    }
 }
 
 /// The kernel's would end the listener for all that share it.
@@ -136,6 +138,8 @@ unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
             0
         }
         Some(_) => fail(EINVAL),
+        // Until it is closed, and passed.
+        None if how == SHUT_WR && connections::passes(fd) => 0,
         // SAFETY: the caller's.
         None => unsafe { real::shutdown(fd, how) },
     }
@@ -226,6 +230,9 @@ unsafe extern "C" fn ioctl(fd: c_int, request: usize, argument: usize) -> c_int 
 /// What is to be done before a descriptor is closed: the number may be somebody else's right after.
 #[inline]
 fn closing(fd: c_int) -> Option<Lost> {
+    if connections::passes(fd) {
+        connections::pass(fd);
+    }
     connections::closing(fd);
     if listeners::mark(fd) == 0 || !process::alone() {
         return None;

@@ -3,7 +3,9 @@
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::system::Identity;
-use crate::wire::page::{ACCEPTED, CONNECTIONS, FILE, FILES, MOST_FILES, PROBE, RETIRED, TOOL};
+use crate::wire::page::{
+    CONNECTIONS, FILE, FILES, HANDED, LEAVING, MOST_FILES, PROBE, RETIRED, TOOL,
+};
 
 /// Where it is mapped; null without a tool.
 static PAGE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -29,7 +31,7 @@ fn long(offset: usize) -> Option<&'static AtomicU64> {
 }
 
 fn number(offset: usize) -> u32 {
-    word(offset).map_or(0, |it| it.load(Ordering::Acquire))
+    word(offset).map_or(0, |it| it.load(Ordering::SeqCst))
 }
 
 /// Whether the server must not accept.
@@ -47,25 +49,26 @@ pub fn tool() -> u32 {
     number(TOOL)
 }
 
-/// One more has been accepted.
-pub fn accepted() {
-    if let Some(count) = long(ACCEPTED) {
-        count.fetch_add(1, Ordering::Relaxed);
-    }
+/// Whether the server is asked to stop, and passes on what it closes.
+pub fn leaving() -> bool {
+    number(LEAVING) != 0
 }
 
-/// One more is open.
+/// How many connections of other servers have been laid there for this one.
+pub fn handed() -> u32 {
+    number(HANDED)
+}
+
+/// One more is open, or somebody is about to accept one. In one order with [`retired`], for all.
 pub fn opened() {
     if let Some(count) = long(CONNECTIONS) {
-        count.fetch_add(1, Ordering::Relaxed);
+        count.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-/// One less is open.
-pub fn closed() {
-    if let Some(count) = long(CONNECTIONS) {
-        count.fetch_sub(1, Ordering::Relaxed);
-    }
+/// One less is open. Whether there is none left.
+pub fn closed() -> bool {
+    long(CONNECTIONS).is_some_and(|count| count.fetch_sub(1, Ordering::SeqCst) == 1)
 }
 
 /// Whether any files of Unix sockets are listed.

@@ -3,7 +3,7 @@
 //! A part of the memory is zeroed in a child by the kernel: so what is only the parent's costs
 //! nobody a question.
 
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::listeners::RECORDS;
 use crate::system;
@@ -21,6 +21,8 @@ pub struct Own {
     pub wakes: [AtomicI32; RECORDS],
     /// One bit for each descriptor that is of an accepted connection: the parent counts its own.
     pub connections: [AtomicU64; DESCRIPTORS / 64],
+    /// One of them has been duplicated.
+    pub copies: AtomicBool,
 }
 
 static OWN: AtomicPtr<Own> = AtomicPtr::new(core::ptr::null_mut());

@@ -75,6 +75,7 @@ pub const SOCK_DGRAM: c_int = 2;
 pub const SOL_SOCKET: c_int = 1;
 pub const SO_TYPE: c_int = 3;
 pub const SO_KEEPALIVE: c_int = 9;
+pub const SO_LINGER: c_int = 13;
 pub const SO_PEERCRED: c_int = 17;
 pub const SO_RCVTIMEO: c_int = 20;
 pub const SO_ACCEPTCONN: c_int = 30;
@@ -97,6 +98,7 @@ pub const SCM_RIGHTS: c_int = 1;
 
 pub const F_DUPFD: c_int = 0;
 pub const F_GETFD: c_int = 1;
+pub const F_SETFD: c_int = 2;
 pub const F_GETFL: c_int = 3;
 pub const F_SETFL: c_int = 4;
 pub const F_DUPFD_CLOEXEC: c_int = 1030;
@@ -285,6 +287,30 @@ pub fn own_address(socket: c_int) -> Option<Address> {
 /// The other end's address.
 pub fn peer_address(socket: c_int) -> Option<Address> {
     name_of(socket, number::GETPEERNAME)
+}
+
+/// Writes the other end's address where `accept` is to put it. Without a place nothing is written.
+///
+/// # Safety
+/// As `accept` demands.
+pub unsafe fn put_peer_address(socket: c_int, address: *mut u8, length: *mut u32) {
+    if !address.is_null() && !length.is_null() {
+        // SAFETY: the caller's.
+        let _ = unsafe {
+            call(number::GETPEERNAME, [fd(socket), address as usize, length as usize, 0, 0, 0])
+        };
+    }
+}
+
+/// Closes a connection so that nothing of it lingers: the same two ends may meet again at once.
+pub fn reset(socket: c_int) {
+    // `struct linger`: on, for no time.
+    let linger: [c_int; 2] = [1, 0];
+    let bytes = (&raw const linger) as usize;
+    let arguments = [fd(socket), fd(SOL_SOCKET), fd(SO_LINGER), bytes, size_of_val(&linger), 0];
+    // SAFETY: the kernel reads these numbers.
+    let _ = unsafe { call(number::SETSOCKOPT, arguments) };
+    close(socket);
 }
 
 /// `struct ucred`.
