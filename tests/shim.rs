@@ -594,6 +594,22 @@ fn a_closed_listeners_address_is_free_at_once() {
 }
 
 #[test]
+fn what_is_closed_is_not_reported_any_more() {
+    let (tool, port) = (Tool::default(), free_port());
+    let listen = format!("std-listen 127.0.0.1:{port}");
+    let (mut one, mut two) = (tool.start(), tool.start());
+    for server in [&mut one, &mut two] {
+        assert_eq!((server.does(&listen), server.does("epoll-new")), ("3".into(), "4".into()));
+        assert_eq!(server.does("epoll-add 4 3"), "0");
+    }
+    // With the kernel's own listener its end is its end in the epoll. Here two others have it.
+    one.retire();
+    assert_eq!(one.does("close 3"), "0");
+    let _stream = connect(port);
+    assert_eq!((one.does("epoll-now 4"), two.does("epoll-now 4")), ("0".into(), "1".into()));
+}
+
+#[test]
 fn port_0_is_the_port_of_the_server_before() {
     let tool = Tool::default();
     let (mut one, mut two) = (tool.start(), tool.start());
@@ -787,7 +803,7 @@ fn the_environment_is_the_users() {
         (String::new(), String::new())
     );
     // What the user preloads is loaded, and is there.
-    let users = Path::new(env!("CARGO_TARGET_TMPDIR")).join("users shim.so".replace(' ', "-"));
+    let users = Path::new(env!("CARGO_TARGET_TMPDIR")).join("users-shim.so");
     fs::copy(SHIM, &users).unwrap();
     let users = users.display();
     let preload = format!("{SHIM}:{users}");
