@@ -29,9 +29,8 @@ fn main() {
             println!(
                 "cargo::warning=servers' own sockets cannot be shared: the shim was not built"
             );
-            for line in why.lines() {
-                println!("cargo::warning={line}");
-            }
+            // The first line says it; the rest would be the linker's whole command.
+            println!("cargo::warning={}", why.lines().next().unwrap_or_default());
         }
     }
 }

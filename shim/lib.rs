@@ -47,13 +47,13 @@ mod system;
 #[allow(dead_code, reason = "it is for both sides")]
 mod wire;
 
-use core::ffi::{c_char, c_int};
+use core::ffi::{c_char, c_int, c_void};
 
 use listeners::{LISTENING, Lost, NONBLOCKING, OURS, Record, TAKEN};
 use real::fail;
 use system::{
-    AT_FDCWD, AT_REMOVEDIR, EBADF, EINVAL, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, FIONBIO,
-    O_NONBLOCK,
+    AT_FDCWD, AT_REMOVEDIR, EBADF, EINVAL, EPOLL_CTL_ADD, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL,
+    F_SETFL, FIONBIO, O_NONBLOCK,
 };
 
 /// Nothing in here panics; the language wants it all the same.
@@ -237,7 +237,11 @@ fn closing(fd: c_int) -> Option<Lost> {
     if listeners::mark(fd) == 0 || !process::alone() {
         return None;
     }
-    listeners::known(fd)?;
+    let record = listeners::known(fd)?;
+    // A child has the parent's `epoll`, not one of its own.
+    if process::first() {
+        record.unpoll(fd);
+    }
     listeners::forget(fd)
 }
 
@@ -271,6 +275,24 @@ unsafe extern "C" fn close(fd: c_int) -> c_int {
     let done = unsafe { real::close(fd) };
     closed(lost.as_ref());
     done
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn epoll_ctl(
+    epoll: c_int,
+    operation: c_int,
+    fd: c_int,
+    event: *mut c_void,
+) -> c_int {
+    if operation == EPOLL_CTL_ADD
+        && listeners::mark(fd) != 0
+        && let Some(record) = listeners::known(fd)
+        && process::first()
+    {
+        record.polled_by(epoll);
+    }
+    // SAFETY: the caller's.
+    unsafe { real::epoll_ctl(epoll, operation, fd, event) }
 }
 
 #[unsafe(no_mangle)]

@@ -8,7 +8,7 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use crate::control;
 use crate::process::{self, DESCRIPTORS};
@@ -17,6 +17,9 @@ use crate::wire::{Address, CLOSED, Message};
 
 /// More sockets than that are left to the program.
 pub const RECORDS: usize = 128;
+
+/// In more `epoll`s than that no listener is.
+const POLLS: usize = 8;
 
 /// Bound by the program itself, to a port of its choice or a path.
 pub const BOUND: u32 = 1;
@@ -45,6 +48,8 @@ pub struct Record {
     file_device: AtomicU64,
     file_inode: AtomicU64,
     asked: UnsafeCell<Address>,
+    /// Who waits for it with `epoll`: descriptors plus 1.
+    polls: [AtomicI32; POLLS],
 }
 
 // SAFETY: `asked` is written before the record has an inode, or by the program's own calls on one
@@ -59,6 +64,7 @@ static TABLE: [Record; RECORDS] = [const {
         file_device: AtomicU64::new(0),
         file_inode: AtomicU64::new(0),
         asked: UnsafeCell::new(Address::NONE),
+        polls: [const { AtomicI32::new(0) }; POLLS],
     }
 }; RECORDS];
 
@@ -118,7 +124,27 @@ impl Record {
         (core::ptr::from_ref(self) as usize).wrapping_sub(start as usize) / size_of::<Self>()
     }
 
+    /// The program waits for it with this `epoll`. The kernel would forget that with the socket's
+    /// last descriptor, but there are others' now, and it would go on to report what has been closed.
+    pub fn polled_by(&self, epoll: c_int) {
+        let known = |it: &AtomicI32| it.load(SeqCst) == epoll.wrapping_add(1);
+        if !self.polls.iter().any(known) {
+            let free = |it: &&AtomicI32| {
+                it.compare_exchange(0, epoll.wrapping_add(1), SeqCst, SeqCst).is_ok()
+            };
+            let _ = self.polls.iter().find(free);
+        }
+    }
+
+    /// The descriptor is about to be closed.
+    pub fn unpoll(&self, descriptor: c_int) {
+        for epoll in self.polls.iter().map(|it| it.load(SeqCst)).filter(|it| *it > 0) {
+            system::unpoll(epoll.wrapping_sub(1), descriptor);
+        }
+    }
+
     fn release(&self) {
+        self.polls.iter().for_each(|it| it.store(0, SeqCst));
         if let Some(counter) = process::own().and_then(|own| own.wakes.get(self.index())) {
             let counter = counter.swap(0, SeqCst);
             if counter > 0 {

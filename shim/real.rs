@@ -97,6 +97,7 @@ next! {
     fcntl(fd: c_int, command: c_int, argument: usize) as (c_int, c_int, ...) from c"fcntl";
     fcntl64(fd: c_int, command: c_int, argument: usize) as (c_int, c_int, ...) from c"fcntl64", c"fcntl";
     ioctl(fd: c_int, request: usize, argument: usize) as (c_int, usize, ...) from c"ioctl";
+    epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut c_void) as (c_int, c_int, c_int, *mut c_void) from c"epoll_ctl";
     unlink(path: *const u8) as (*const u8) from c"unlink";
     unlinkat(folder: c_int, path: *const u8, flags: c_int) as (c_int, *const u8, c_int) from c"unlinkat";
     remove(path: *const u8) as (*const u8) from c"remove";

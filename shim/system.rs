@@ -28,6 +28,7 @@ mod number {
     pub const FUTEX: usize = 202;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
+    pub const EPOLL_CTL: usize = 233;
     pub const NEWFSTATAT: usize = 262;
     pub const PPOLL: usize = 271;
     pub const EVENTFD2: usize = 290;
@@ -37,6 +38,7 @@ mod number {
 #[cfg(target_arch = "aarch64")]
 mod number {
     pub const EVENTFD2: usize = 19;
+    pub const EPOLL_CTL: usize = 21;
     pub const DUP3: usize = 24;
     pub const FCNTL: usize = 25;
     pub const CLOSE: usize = 57;
@@ -110,6 +112,7 @@ pub const AT_FDCWD: c_int = -100;
 pub const AT_REMOVEDIR: c_int = 0x200;
 const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
 pub const POLLIN: i16 = 1;
+pub const EPOLL_CTL_ADD: c_int = 1;
 
 /// What the kernel answers, or the number of the error.
 pub type Answer = Result<usize, c_int>;
@@ -453,6 +456,13 @@ pub fn lower(counter: c_int) {
     let mut count = 0_u64;
     // SAFETY: the kernel writes 8 bytes.
     let _ = unsafe { call(number::READ, [fd(counter), (&raw mut count) as usize, 8, 0, 0, 0]) };
+}
+
+/// Takes a descriptor out of those that an `epoll` waits for.
+pub fn unpoll(epoll: c_int, descriptor: c_int) {
+    const DELETE: usize = 2;
+    // SAFETY: for this there is no event to be read.
+    let _ = unsafe { call(number::EPOLL_CTL, [fd(epoll), DELETE, fd(descriptor), 0, 0, 0]) };
 }
 
 /// Maps so much of a file that others map too; without one, memory of our own, full of zeros.

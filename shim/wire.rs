@@ -18,6 +18,14 @@
 //! for that (`WELCOME`'s fourth descriptor), one byte with the connection as descriptor, and counted in
 //! the page. `accept` answers with it before all others; a probe comes to wake who waits for one.
 //!
+//! A first `accept` is that of each process on each listener; where the server forks, children speak
+//! as well. An address that was asked for comes without what does not count: no 0 at the end of a
+//! path, no bytes behind an IPv4 address. Where a program looks which port it got for port 0
+//! (`getsockname`) before it listens, no `LISTEN` comes, and `LISTENING` has that port as asked for.
+//!
+//! To retire a server, the tool writes the page first and the counters then, and to resume it as
+//! well: who waits is woken by a counter, and looks at the page.
+//!
 //! An answer carries the question's sequence number. Both ends are the same machine and the same
 //! build, so numbers lie as the machine has them.
 
@@ -98,7 +106,7 @@ pub struct Message {
     pub sequence: u16,
     /// For alignment; 0.
     pub reserved: u32,
-    /// Of the listener (`LISTENING`, `CLOSED`): what tells it from every other socket.
+    /// Of the listener (`LISTENING`, `ACCEPTING`, `CLOSED`): what tells it from every other socket.
     pub inode: u64,
     /// Of the file at a Unix socket's path; 0 where there is none.
     pub file_device: u64,

@@ -109,7 +109,7 @@ fn message(kind: u8, sequence: u16) -> [u8; MESSAGE] {
 }
 
 fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
         assert!(rights.push(SendAncillaryMessage::ScmRights(descriptors)));
@@ -188,6 +188,8 @@ struct Server {
     page: OwnedFd,
     retired: OwnedFd,
     active: OwnedFd,
+    /// Where connections of other servers are laid for it.
+    hand: OwnedFd,
 }
 
 impl Drop for Server {
@@ -209,8 +211,11 @@ impl Server {
         ftruncate(&page, PAGE as u64).unwrap();
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let (retired, active) = (eventfd(0, flags).unwrap(), eventfd(1, flags).unwrap());
-        send(&ours, &message(WELCOME, 0), &[page.as_fd(), retired.as_fd(), active.as_fd()])
-            .unwrap();
+        let (hand, its_hand) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let welcome = [page.as_fd(), retired.as_fd(), active.as_fd(), its_hand.as_fd()];
+        send(&ours, &message(WELCOME, 0), &welcome).unwrap();
         let mut command = Command::new(program());
         command
             .env("STARIO_ADOPT", "3")
@@ -241,7 +246,7 @@ impl Server {
             }
         });
         let input = child.stdin.take();
-        Self { child, input, lines, backlog: VecDeque::new(), heard, page, retired, active }
+        Self { child, input, lines, backlog: VecDeque::new(), heard, page, retired, active, hand }
     }
 
     fn write(&mut self, line: &str) {
@@ -410,7 +415,7 @@ fn what_the_first_server_binds_the_next_one_gets_and_both_accept_from_one_queue(
         let accepted = server.does("std-accept 3");
         talks(server, &accepted, stream);
         assert_eq!(server.hears_kind(ACCEPTING).inode, listening.inode);
-        assert_eq!((server.get(page::ACCEPTED), server.get(page::CONNECTIONS)), (1, 0));
+        assert_eq!(server.get(page::CONNECTIONS), 0);
     }
     // The first one's end is nobody's loss.
     one.ends();
@@ -531,7 +536,7 @@ fn the_tools_own_connection_is_nobodys() {
     let accepted = one.line(Some("a"));
     assert!(accepted.ends_with(" 16"), "the address's length is the kernel's: {accepted}");
     talks(&mut one, &accepted, stream);
-    assert_eq!((one.get(page::ACCEPTED), one.get(page::CONNECTIONS)), (1, 0));
+    assert_eq!(one.get(page::CONNECTIONS), 0);
     // Who does not block goes round as well.
     assert_eq!(one.does("setfl 3 1"), "0");
     let probe = connect(port);
@@ -591,6 +596,22 @@ fn a_closed_listeners_address_is_free_at_once() {
     assert_eq!(one.does("setfl 3 1"), "0");
     one.retire();
     assert_eq!(one.does("accept 3"), "EINVAL", "as the kernel says of what does not listen");
+}
+
+#[test]
+fn what_is_closed_is_not_reported_any_more() {
+    let (tool, port) = (Tool::default(), free_port());
+    let listen = format!("std-listen 127.0.0.1:{port}");
+    let (mut one, mut two) = (tool.start(), tool.start());
+    for server in [&mut one, &mut two] {
+        assert_eq!((server.does(&listen), server.does("epoll-new")), ("3".into(), "4".into()));
+        assert_eq!(server.does("epoll-add 4 3"), "0");
+    }
+    // With the kernel's own listener its end is its end in the epoll. Here two others have it.
+    one.retire();
+    assert_eq!(one.does("close 3"), "0");
+    let _stream = connect(port);
+    assert_eq!((one.does("epoll-now 4"), two.does("epoll-now 4")), ("0".into(), "1".into()));
 }
 
 #[test]
@@ -787,7 +808,7 @@ fn the_environment_is_the_users() {
         (String::new(), String::new())
     );
     // What the user preloads is loaded, and is there.
-    let users = Path::new(env!("CARGO_TARGET_TMPDIR")).join("users shim.so".replace(' ', "-"));
+    let users = Path::new(env!("CARGO_TARGET_TMPDIR")).join("users-shim.so");
     fs::copy(SHIM, &users).unwrap();
     let users = users.display();
     let preload = format!("{SHIM}:{users}");
