@@ -324,7 +324,7 @@ impl World {
             Happening::NewestAccepts => self.tell_newest(ServerEvent::Accepts),
             Happening::NewestFails(ok) => {
                 let newest = self.servers.iter().next_back();
-                let newest = newest.filter(|(_, it)| !it.ready && !(it.equipped && it.shown));
+                let newest = newest.filter(|(_, it)| !(it.ready || it.equipped && it.shown));
                 let Some((&generation, _)) = newest else { return };
                 self.servers.remove(&generation);
                 let exit = if ok { Exit::Code(0) } else { Exit::Code(101) };
