@@ -348,8 +348,8 @@ impl World {
                     self.step(Event::Server(generation, ServerEvent::Blocked(held)));
                     self.told = false;
                 } else {
-                    self.servers.remove(&generation);
                     self.step(Event::Server(generation, ServerEvent::Conflict(held)));
+                    self.servers.remove(&generation);
                     self.told = true;
                     self.step(Event::Server(generation, ServerEvent::Exited(Exit::Code(1))));
                     self.told = false;

@@ -2247,6 +2247,25 @@ fn an_old_one_that_shared_and_was_stopped_in_vain_is_started_again() {
 }
 
 #[test]
+fn one_that_shared_in_place_of_taking_ours_does_so_when_it_is_started_again() {
+    let mut desk = Desk::with(Socket::Offered(endpoint(OURS)), |it| it.adopts = true);
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, adopted(&[THEIRS]));
+    desk.server(1, ServerEvent::Accepts);
+    desk.did();
+    desk.second();
+    desk.server(2, ServerEvent::Conflict(vec![Held::File("data/lock".into())]));
+    desk.exited(2, Exit::Code(1));
+    desk.exited(1, Exit::Code(0));
+    desk.exited(2, Exit::Code(1));
+    assert!(matches!(
+        desk.actions.last(),
+        Some(Action::Start { again: true, handover: Handover::Adopt, .. })
+    ));
+}
+
+#[test]
 fn with_auto_it_is_said_why_a_server_is_offered_nothing() {
     use cargo_stario::event::Unoffered;
 
