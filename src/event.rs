@@ -299,8 +299,8 @@ impl Unadopted {
 pub enum Unoffered {
     /// Nothing in its executable has to do with inherited sockets.
     Unable,
-    /// It, or one before it, was offered ours and did not take it.
-    Unwilling,
+    /// Ours was offered and not taken, by it or by one before it; or it could not be bound.
+    Untaken,
 }
 
 /// Something that only one process can have at a time.

@@ -324,7 +324,7 @@ impl World {
             Happening::NewestAccepts => self.tell_newest(ServerEvent::Accepts),
             Happening::NewestFails(ok) => {
                 let newest = self.servers.iter().next_back();
-                let newest = newest.filter(|(_, it)| !it.ready && !(it.equipped && it.shown));
+                let newest = newest.filter(|(_, it)| !(it.ready || it.equipped && it.shown));
                 let Some((&generation, _)) = newest else { return };
                 self.servers.remove(&generation);
                 let exit = if ok { Exit::Code(0) } else { Exit::Code(101) };
@@ -348,8 +348,8 @@ impl World {
                     self.step(Event::Server(generation, ServerEvent::Blocked(held)));
                     self.told = false;
                 } else {
-                    self.servers.remove(&generation);
                     self.step(Event::Server(generation, ServerEvent::Conflict(held)));
+                    self.servers.remove(&generation);
                     self.told = true;
                     self.step(Event::Server(generation, ServerEvent::Exited(Exit::Code(1))));
                     self.told = false;

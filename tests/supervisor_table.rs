@@ -1826,7 +1826,7 @@ fn an_old_one_that_dies_while_it_is_retired_leaves_the_new_one() {
     let mut desk = Desk::retired();
     desk.said();
     desk.exited(1, Exit::Signal(11));
-    assert_eq!(desk.told(), ["ServerListening", "ServerExited"]);
+    assert_eq!(desk.told(), ["ServerExited", "ServerListening"]);
     desk.server(2, ServerEvent::Accepts);
     desk.wait(60_000);
     assert_eq!(desk.all(), Vec::<String>::new(), "there is nobody to resume or to drain");
@@ -1896,6 +1896,33 @@ fn one_that_drains_is_killed_after_the_grace() {
     );
     desk.wait(1_000);
     assert_eq!(desk.did(), ["kill 1"]);
+}
+
+#[test]
+fn what_a_retired_one_shows_is_said_when_it_resumes() {
+    let mut desk = Desk::retired();
+    desk.server(1, adopted(&[THEIRS, METRICS]));
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS), endpoint(METRICS)]));
+    assert_eq!(desk.all(), Vec::<String>::new(), "people ask the new one");
+    desk.exited(2, Exit::Code(1));
+    assert_eq!(desk.all(), ["resume 1", "ServerResumed", "ServerListening", "ServerExited"]);
+}
+
+#[test]
+fn one_that_is_stopped_first_is_waited_for_whatever_comes_next() {
+    let mut desk = Desk::sharing_with(|_| {});
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, adopted(&[THEIRS]));
+    desk.did();
+    // It has not been seen to accept.
+    desk.change("src/main.rs");
+    desk.built(2, 2);
+    desk.change("src/main.rs");
+    desk.built(3, 3);
+    assert_eq!(desk.did(), ["build 2 [src/main.rs]", "terminate 1", "build 3 [src/main.rs]"]);
+    desk.exited(1, Exit::Code(0));
+    assert_eq!(desk.did(), ["start 3 to share"]);
 }
 
 fn not_adopted_told(desk: &mut Desk) -> usize {
@@ -2220,6 +2247,25 @@ fn an_old_one_that_shared_and_was_stopped_in_vain_is_started_again() {
 }
 
 #[test]
+fn one_that_shared_in_place_of_taking_ours_does_so_when_it_is_started_again() {
+    let mut desk = Desk::with(Socket::Offered(endpoint(OURS)), |it| it.adopts = true);
+    desk.built(1, 1);
+    desk.server(1, ServerEvent::Spawned { pid: 101 });
+    desk.server(1, adopted(&[THEIRS]));
+    desk.server(1, ServerEvent::Accepts);
+    desk.did();
+    desk.second();
+    desk.server(2, ServerEvent::Conflict(vec![Held::File("data/lock".into())]));
+    desk.exited(2, Exit::Code(1));
+    desk.exited(1, Exit::Code(0));
+    desk.exited(2, Exit::Code(1));
+    assert!(matches!(
+        desk.actions.last(),
+        Some(Action::Start { again: true, handover: Handover::Adopt, .. })
+    ));
+}
+
+#[test]
 fn with_auto_it_is_said_why_a_server_is_offered_nothing() {
     use cargo_stario::event::Unoffered;
 
@@ -2237,6 +2283,6 @@ fn with_auto_it_is_said_why_a_server_is_offered_nothing() {
         }
     };
     assert_eq!(why(true, false), Some(Unoffered::Unable));
-    assert_eq!(why(true, true), Some(Unoffered::Unwilling));
+    assert_eq!(why(true, true), Some(Unoffered::Untaken));
     assert_eq!(why(false, true), None, "the user has asked for it");
 }

@@ -179,7 +179,7 @@ impl Terminal {
                 let why = match unoffered {
                     None => "",
                     Some(Unoffered::Unable) => " (nothing in it takes an inherited socket)",
-                    Some(Unoffered::Unwilling) => " (an inherited socket was not taken)",
+                    Some(Unoffered::Untaken) => " (ours was not taken, or could not be bound)",
                 };
                 let text = format!("generation {generation}, pid {pid}, {how}{why}");
                 self.verbose("Started", &text);

@@ -225,8 +225,7 @@ impl Fleet {
         self.current.as_ref().map(|server| server.generation)
     }
 
-    /// The one that was to take over serves from now on. Another one must not serve any more. Through
-    /// [`State::promote`](super::State), which says where it can be reached.
+    /// The one that was to take over serves from now on. Another one must not serve any more.
     pub(super) fn promote(&mut self) {
         debug_assert!(self.current.is_none(), "two servers serve");
         self.current = self.starting.take();

@@ -163,8 +163,8 @@ impl State {
             }
             ServerEvent::SpawnFailed { message } => {
                 if let Some((_, role)) = self.fleet.remove(generation) {
-                    self.came_to_nothing(generation, role, now, actions);
                     actions.push(Action::Report(Report::ServerFailed { generation, message }));
+                    self.came_to_nothing(generation, role, now, actions);
                     self.start_next(now, actions);
                 }
             }
@@ -199,7 +199,7 @@ impl State {
         let mentions = server.artifact.mentions.listen_fds;
         let unoffered = match handover {
             Handover::Direct | Handover::Adopt if self.settings.follows && mentions => {
-                Some(Unoffered::Unwilling)
+                Some(Unoffered::Untaken)
             }
             Handover::Direct | Handover::Adopt if self.settings.follows => Some(Unoffered::Unable),
             Handover::Direct | Handover::Adopt | Handover::Inherit => None,
@@ -259,15 +259,17 @@ impl State {
         actions: &mut Vec<Action>,
     ) {
         match role {
-            Role::Current => self.promote(now, actions),
+            Role::Current => {
+                self.fleet.promote();
+                self.show_promoted(now, actions);
+            }
             Role::Starting => self.resume(generation, now, actions),
             Role::Leaving => {}
         }
     }
 
-    /// The one that was to take over is the only one now, ready or not.
-    fn promote(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.fleet.promote();
+    /// Says where the one can be reached that was to take over and is the only one now, ready or not.
+    fn show_promoted(&mut self, now: Instant, actions: &mut Vec<Action>) {
         // One that takes our socket shows itself by its word, or by accepting.
         if let Some(server) = &self.fleet.current
             && server.handover == Handover::Adopt
@@ -322,7 +324,8 @@ impl State {
         if way_out == WayOut::OldOneStopped {
             self.conflict = held;
             self.fleet.dismiss(self.settings.grace, now, actions);
-            self.promote(now, actions);
+            self.fleet.promote();
+            self.show_promoted(now, actions);
         }
     }
 
@@ -342,7 +345,10 @@ impl State {
         }
         let by_itself = role == Role::Current && self.ending.is_none();
         let retry = by_itself && self.may_dislike_socket(&server, exit, now);
-        self.came_to_nothing(generation, role, now, actions);
+        // It is the only one now, ready or not.
+        if role == Role::Current {
+            self.fleet.promote();
+        }
         let alone = self.fleet.current.is_none() && self.fleet.next.is_none();
         let in_vain =
             by_itself && !retry && self.fallback.is_some() && !self.has_served(&server, now);
@@ -353,6 +359,9 @@ impl State {
             waiting: by_itself && !retry && !in_vain && alone && self.make == Make::Idle,
             serving: None,
         }));
+        if role == Role::Current {
+            self.show_promoted(now, actions);
+        }
         if retry {
             self.give_up_listener(generation, actions);
             let artifact = server.artifact;
