@@ -311,7 +311,12 @@ impl Effects<'_, '_> {
         adopts: bool,
         beside: Option<Beside>,
     ) {
-        if handover == Handover::Inherit && self.address.listener.is_none() {
+        let binds = handover == Handover::Inherit && self.address.listener.is_none();
+        if binds || !adopts {
+            // What no server has any more must be in nobody's way.
+            self.adopter.forget_unused();
+        }
+        if binds {
             let bound = self.address.bind();
             // The receiver is the loop's.
             let _ = self.sender.send(Event::Server(generation, bound));

@@ -63,6 +63,8 @@ pub(super) struct Server {
     pub(super) beside: Option<Beside>,
     /// By which what it binds is shared.
     pub(super) adoption: Option<Arc<Adoption>>,
+    /// It had one when it started.
+    pub(super) adopts: bool,
     #[cfg(target_os = "linux")]
     pub(super) current_dir: PathBuf,
     /// Ports that it is likely to want.
@@ -330,11 +332,16 @@ impl Server {
     /// A server failed before it listened anywhere. If somebody else listens where it may have
     /// wanted to, that is worth knowing.
     async fn name_holder(self) {
-        let certain = self.known.in_use.iter().filter_map(Endpoint::port);
-        let wants: Vec<u16> = certain.chain(self.wants).collect();
+        let wants: Vec<u16> = if self.adopts {
+            // It is known for certain.
+            self.known.in_use.iter().filter_map(Endpoint::port).collect()
+        } else {
+            self.wants
+        };
+        let ours = [Some(std::process::id()), self.beside.map(|old| old.pid)];
         let holder = tokio::task::spawn_blocking(move || {
-            let tool = std::process::id();
-            let held_by = |port| listening::holder(port).filter(|holder| holder.pid != tool);
+            let is_strange = |holder: &listening::Holder| !ours.contains(&Some(holder.pid));
+            let held_by = |port| listening::holder(port).filter(is_strange);
             wants.into_iter().find_map(|port| Some((port, held_by(port)?)))
         });
         let Ok(Some((port, holder))) = holder.await else { return };

@@ -182,6 +182,7 @@ pub fn spawn(
         ours: listener.map(|listener| listener.known_as()),
         notify,
         beside: equipment.beside.clone(),
+        adopts: adoption.is_some(),
         adoption,
         known: Known::default(),
         #[cfg(target_os = "linux")]

@@ -47,6 +47,11 @@ impl Adopter {
         self.0.take_back();
     }
 
+    /// Closes what no server has any more.
+    pub fn forget_unused(&self) {
+        self.0.prune();
+    }
+
     /// What a server is to be started with, and what then hears its shim. `runner`: the program that
     /// runs it. `spare`: a folder for the shim where the executable's own will not do. Needs tokio's
     /// runtime.

@@ -20,6 +20,9 @@ impl Adopter {
     /// Does nothing.
     pub fn take_back(&self) {}
 
+    /// Does nothing.
+    pub fn forget_unused(&self) {}
+
     pub(in crate::server) fn prepare(
         &self,
         _generation: Generation,
