@@ -260,6 +260,8 @@ pub enum Unadopted {
     IoUring,
     /// It has bound an address without the C library.
     PastLibc,
+    /// It has become another program, in which nothing answers its `bind`.
+    Exec,
     /// What answers its `bind` could not be put into it, for this reason.
     NoShim(String),
 }
@@ -274,6 +276,7 @@ impl fmt::Display for Unadopted {
             Self::Runner(name) => write!(f, "it is run by `{name}`"),
             Self::IoUring => f.write_str("it uses io_uring"),
             Self::PastLibc => f.write_str("it makes system calls without the C library"),
+            Self::Exec => f.write_str("it has replaced itself by another program"),
             Self::NoShim(why) => f.write_str(why),
         }
     }
@@ -289,6 +292,7 @@ impl Unadopted {
             Self::Runner(_) => "runner",
             Self::IoUring => "io-uring",
             Self::PastLibc => "past-libc",
+            Self::Exec => "exec",
             Self::NoShim(_) => "no-shim",
         }
     }

@@ -191,6 +191,16 @@ impl Ledger {
         books.protect();
     }
 
+    /// A server has nothing of what it had any more.
+    pub(super) fn let_go(&self, generation: Generation) {
+        let mut books = self.books();
+        for kept in &mut books.kept {
+            kept.users.remove(&generation);
+            kept.listening.remove(&generation);
+        }
+        books.prune();
+    }
+
     /// Offers the tool's own listener to those who bind its address.
     pub(super) fn lend(&self, socket: OwnedFd, known: &KnownAs, endpoint: &Endpoint) {
         let actual = match endpoint {

@@ -124,8 +124,13 @@ impl Adoption {
     pub(in crate::server) async fn next(&self) -> Heard {
         loop {
             let Some(said) = self.control.receive().await else {
-                // It has closed its end; what it has listens on.
-                return std::future::pending().await;
+                if is_ending(self.pid.load(Ordering::Relaxed)) {
+                    return std::future::pending().await;
+                }
+                // Its new program has none of its listeners, and may want to bind their addresses.
+                self.declined.store(true, Ordering::Relaxed);
+                self.ledger.let_go(self.generation);
+                return Heard::Not(Unadopted::Exec);
             };
             if let Some(heard) = self.take(said) {
                 return heard;
@@ -320,6 +325,15 @@ fn has_io_uring(pid: u32) -> bool {
         fs::read_link(entry.path())
             .is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]")
     })
+}
+
+/// Whether a process is about to end, or has. One that is not, and has closed all that is closed with
+/// `exec`, has become another program.
+fn is_ending(pid: u32) -> bool {
+    /// `PF_EXITING`, in the flags of `proc_pid_stat(5)`.
+    const EXITING: u32 = 0x4;
+    let stat = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()?.stat().ok());
+    stat.is_none_or(|stat| stat.flags & EXITING != 0)
 }
 
 /// Whether SIGTERM is more to a process than its end.
