@@ -93,7 +93,7 @@ impl Adopting {
             self.run.log.iter().filter(same).any(|other| other["event"] == "server-exited")
         };
         let spawned = self.run.log.iter().filter(|it| it["event"] == "server-spawned");
-        let spawned = spawned.filter(|it| !ended(it)).last().expect("one lives");
+        let spawned = spawned.filter(|it| !ended(it)).next_back().expect("one lives");
         let pid = spawned["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         (spawned["generation"].as_u64().expect("a number"), pid.expect("a process id"))
     }
@@ -349,8 +349,8 @@ fn a_server_that_dies_once_it_listens_gives_way_to_the_old_one() {
     let mut it = Adopting::start(&format!("good one {address}"), NONE);
     let (old, _) = it.last();
     nothing_is_lost(&mut it, address, |it, load| {
-        for _ in 0..2 {
-            it.go(&format!("dies-listening two {address}"));
+        for version in ["two", "again"] {
+            it.go(&format!("dies-listening {version} {address}"));
             let new = it.spawned();
             assert_eq!(it.wait_for_of("server-exited", new)["code"], 101);
             assert_eq!(it.wait_for_of("server-resumed", old)["from"], new);

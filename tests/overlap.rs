@@ -641,8 +641,29 @@ fn a_lock_that_the_old_one_has_is_tried_once_more() {
 #[test]
 fn a_port_that_the_old_one_has_is_tried_once_more() {
     let port = free_port().to_string();
-    let it = Swapping::start(&format!("port one {port}"), NONE);
+    // With `auto` it is shared: the next test.
+    let it = Swapping::start(&format!("port one {port}"), ["--listen", "inherit"]);
     started_once_more(it, "port", &port, &port);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_port_that_a_server_has_beside_ours_is_shared() {
+    let port = free_port();
+    let mut it = Swapping::start(&format!("port one {port}"), NONE);
+    for version in ["two", "three"] {
+        let old = it.serving;
+        it.go(&format!("port {version} {port}"));
+        let new = it.spawned();
+        it.taken_over();
+        it.answers(version);
+        let spawned = it.position_of("server-spawned", new);
+        assert_eq!(it.run.log[spawned]["beside"], old, "{}", it.run.story());
+        it.wait_for_of("server-exited", old);
+        it.run.rest();
+    }
+    assert_eq!(it.run.count("server-conflict"), 0, "{}", it.run.story());
+    it.end("INT", Some(130));
 }
 
 #[test]
@@ -650,7 +671,8 @@ fn an_old_server_that_was_stopped_for_one_that_fails_anyway_serves_again() {
     const MAIN: &str = "src/bin/ready.rs";
     const GOOD: &str = "Some(fixed_port())";
     const PANIC: &str = "panic!(\"no disk\")";
-    let mut it = Swapping::start(&format!("port one {}", free_port()), NONE);
+    let way = format!("port one {}", free_port());
+    let mut it = Swapping::start(&way, ["--listen", "inherit"]);
     // It holds a port, and the new one fails for another reason: nobody can tell that before.
     it.project.edit(MAIN, GOOD, PANIC);
     let failed = it.spawned();

@@ -59,7 +59,7 @@ impl Bench {
 
     fn start(&self, listener: Option<&Arc<Listener>>) -> ServerHandle {
         let Workbench { groups, sender, .. } = &self.workbench;
-        let equipment = Equipment { listener, notify: None, beside: None };
+        let equipment = Equipment { listener, notify: None, beside: None, adopter: None };
         spawn(groups, cargo_stario::event::Generation(1), &self.command, &equipment, sender.clone())
     }
 

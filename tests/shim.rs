@@ -536,7 +536,11 @@ fn the_tools_own_connection_is_nobodys() {
     one.resume();
     one.hears_kind(ACCEPTING);
     let closed = (&probe).read(&mut [0; 100]).map_err(|error| error.kind());
-    assert_eq!(closed, Err(std::io::ErrorKind::ConnectionReset), "closed, and nothing of it lingers");
+    assert_eq!(
+        closed,
+        Err(std::io::ErrorKind::ConnectionReset),
+        "closed, and nothing of it lingers"
+    );
     let stream = connect(port);
     let accepted = one.line(Some("a"));
     assert!(accepted.ends_with(" 16"), "the address's length is the kernel's: {accepted}");

@@ -2030,7 +2030,14 @@ fn a_server_that_was_offered_our_socket_and_shares_its_own_keeps_that() {
             desk.said();
         }
         desk.server(1, adopted(&[address]));
-        let all = desk.all();
+        if address == THEIRS {
+            assert_eq!(desk.all(), Vec::<String>::new(), "ours may be taken yet");
+            desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+            desk.said();
+            // Its code can say when it is ready, and has not.
+            desk.wait(31_000);
+        }
+        let all: Vec<_> = desk.all().into_iter().filter(|it| it.contains("istener")).collect();
         assert_eq!(all[..2], ["give up listener", "ListenerGivenUp"], "{all:?}");
         desk.server(1, ServerEvent::Accepts);
         desk.second();
@@ -2253,6 +2260,8 @@ fn one_that_shared_in_place_of_taking_ours_does_so_when_it_is_started_again() {
     desk.server(1, ServerEvent::Spawned { pid: 101 });
     desk.server(1, adopted(&[THEIRS]));
     desk.server(1, ServerEvent::Accepts);
+    desk.server(1, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.wait(31_000);
     desk.did();
     desk.second();
     desk.server(2, ServerEvent::Conflict(vec![Held::File("data/lock".into())]));

@@ -144,8 +144,10 @@ impl Server {
         // What it alone had is for the next one from here on.
         self.adoption = None;
         self.say.say(ServerEvent::Exited(exit));
-        if direct && !self.known.served && matches!(exit, Exit::Code(code) if code != 0) {
-            self.name_holder().await;
+        let guess = direct && !self.adopts && !self.known.served;
+        if guess && matches!(exit, Exit::Code(code) if code != 0) {
+            let (say, wants) = (self.say, self.wants);
+            name_holder(say, wants, vec![std::process::id()]).await;
         }
     }
 
@@ -289,6 +291,14 @@ impl Server {
                 self.is_ready(pid);
             }
             Heard::InUse(endpoint) => {
+                if let Some(port) = endpoint.port()
+                    && !self.known.in_use.contains(&endpoint)
+                {
+                    // At once: it may try again and again.
+                    let ours =
+                        self.beside.iter().map(|old| old.pid).chain([std::process::id(), pid]);
+                    tokio::spawn(name_holder(self.say.clone(), vec![port], ours.collect()));
+                }
                 if !self.known.in_use.contains(&endpoint) {
                     self.known.in_use.push(endpoint);
                 }
@@ -329,34 +339,6 @@ impl Server {
         self.known.in_use.iter().filter(is_held).cloned().map(Held::Address).collect()
     }
 
-    /// A server failed before it listened anywhere. If somebody else listens where it may have
-    /// wanted to, that is worth knowing.
-    async fn name_holder(self) {
-        let wants: Vec<u16> = if self.adopts {
-            // It is known for certain.
-            self.known.in_use.iter().filter_map(Endpoint::port).collect()
-        } else {
-            self.wants
-        };
-        let ours = [Some(std::process::id()), self.beside.map(|old| old.pid)];
-        let holder = tokio::task::spawn_blocking(move || {
-            let is_strange = |holder: &listening::Holder| !ours.contains(&Some(holder.pid));
-            let held_by = |port| listening::holder(port).filter(is_strange);
-            wants.into_iter().find_map(|port| Some((port, held_by(port)?)))
-        });
-        let Ok(Some((port, holder))) = holder.await else { return };
-        let notice = Notice {
-            level: Level::Warning,
-            code: "port-held",
-            text: format!("port {port} is taken by `{}` (process {})", holder.name, holder.pid),
-            help: Some(
-                "if the server wants that port, stop the process or use another port".into(),
-            ),
-        };
-        // Nobody listens: the tool is ending.
-        let _ = self.say.events.send(Event::Notice(notice));
-    }
-
     /// Whether the executable is still the one that was built: the next build may have replaced it.
     fn is_as_built(&self) -> bool {
         // A file that is gone was replaced as well, or will be missed by `exec`.
@@ -371,6 +353,32 @@ impl Server {
         let runs_by_itself = std::fs::read_link(&image).is_ok_and(|path| is_ours(&path));
         runs_by_itself && stamp(&image).is_ok_and(|image| image.inode != self.artifact.stamp.inode)
     }
+}
+
+/// Says who listens where a server could not, or may have wanted to: unless it is one of these groups.
+async fn name_holder(say: Say, ports: Vec<u16>, ours: Vec<u32>) {
+    let looking = tokio::task::spawn_blocking(move || {
+        let is_ours = |port: u16| {
+            let own = |group: &u32| {
+                listening::own(*group, &[]).iter().any(|held| held.port() == Some(port))
+            };
+            ours.iter().any(own)
+        };
+        ports.into_iter().find_map(|port| {
+            let holder = listening::holder(port).filter(|it| !ours.contains(&it.pid))?;
+            (!is_ours(port)).then_some((port, holder))
+        })
+    });
+    // Its panic or the runtime's end: nothing to be found.
+    let Ok(Some((port, holder))) = looking.await else { return };
+    let notice = Notice {
+        level: Level::Warning,
+        code: "port-held",
+        text: format!("port {port} is taken by `{}` (process {})", holder.name, holder.pid),
+        help: Some("if the server wants that port, stop the process or use another port".into()),
+    };
+    // Nobody listens: the tool is ending.
+    let _ = say.events.send(Event::Notice(notice));
 }
 
 /// What the shim says next, where there is one.

@@ -34,14 +34,17 @@ impl State {
         server.adopted = endpoints;
         if !server.adopted.is_empty() {
             self.shares = true;
-            // What it has beside ours, it may have adopted all the same.
-            let takes = |ours: &Endpoint| !open || server.endpoints.contains(ours);
-            let instead = |ours: &Endpoint| server.adopted.contains(ours) || !takes(ours);
-            if server.handover == Handover::Inherit && ours.as_ref().is_some_and(instead) {
-                self.binds_for_itself(generation, actions);
-                self.give_up_listener(generation, actions);
-            } else if server.handover == Handover::Adopt {
-                self.unadopted = None;
+            let takes_ours = ours.as_ref().is_some_and(|ours| server.adopted.contains(ours));
+            match server.handover {
+                // It has bound the very address that it was offered.
+                Handover::Inherit if takes_ours => {
+                    self.binds_for_itself(generation, actions);
+                    self.give_up_listener(generation, actions);
+                }
+                // A port for metrics may come before ours is taken; that shows before long.
+                Handover::Inherit if open => return,
+                Handover::Inherit | Handover::Direct => {}
+                Handover::Adopt => self.unadopted = None,
             }
         }
         self.advance(now, actions);
