@@ -92,8 +92,8 @@ impl Adopting {
             let same = |other: &&Value| other["generation"] == it["generation"];
             self.run.log.iter().filter(same).any(|other| other["event"] == "server-exited")
         };
-        let spawned = self.run.log.iter().filter(|it| it["event"] == "server-spawned");
-        let spawned = spawned.filter(|it| !ended(it)).next_back().expect("one lives");
+        let mut spawned = self.run.log.iter().filter(|it| it["event"] == "server-spawned");
+        let spawned = spawned.rfind(|it| !ended(it)).expect("one lives");
         let pid = spawned["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         (spawned["generation"].as_u64().expect("a number"), pid.expect("a process id"))
     }

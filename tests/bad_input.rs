@@ -1021,7 +1021,8 @@ fn the_default_port_that_is_taken_does_not_hinder_a_server_that_listens_elsewher
 #[test]
 fn a_port_that_is_taken_while_it_runs_is_said_with_its_holder() {
     let project = Project::server("one");
-    let mut run = project.watch([""; 0]);
+    // A socket that is shared is kept for the next server.
+    let mut run = project.watch(["--listen", "direct"]);
     let address = run.serving();
     let spawned = run.log.iter().rev().find(|it| it["event"] == "server-spawned").unwrap();
     signal(spawned["pid"].as_u64().unwrap().try_into().unwrap(), "KILL");

@@ -209,10 +209,10 @@ fn what_takes_time_is_told_too() {
     assert_eq!(watching["polling"], 200.0);
     run.serving();
     project.write("new.css", "");
+    run.serving();
     run.wait_for("server-slow-to-stop");
     let killed = run.wait_for("server-killed");
     assert_eq!(killed["grace"], 1500.0);
-    run.serving();
     run.signal("INT");
     run.wait();
     check(&run.log);

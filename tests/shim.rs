@@ -289,7 +289,13 @@ impl Server {
 
     /// What the shim says next.
     fn hears(&self) -> Heard {
-        self.heard.recv_timeout(PATIENCE).expect("a message")
+        loop {
+            let heard = self.heard.recv_timeout(PATIENCE).expect("a message");
+            // Who looks whether it may accept counts for that moment.
+            if heard.kind != IDLE {
+                return heard;
+            }
+        }
     }
 
     fn hears_kind(&self, kind: u8) -> Heard {

@@ -2,6 +2,7 @@
 //! the shim), what is seen of it, and what it is told to do. A task of its own, which the room's
 //! [`spawn`](super::spawn) starts; it speaks in [`ServerEvent`]s.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,7 +12,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use super::adopt::{Adoption, Heard};
 use super::exclusive::{self, Rivals};
-use super::listening;
+use super::listening::{self, overlap};
 use super::notify::{Notify, Word};
 use super::socket::{KnownAs, Listener};
 use crate::build::stamp;
@@ -146,8 +147,9 @@ impl Server {
         self.say.say(ServerEvent::Exited(exit));
         let guess = direct && !self.adopts && !self.known.served;
         if guess && matches!(exit, Exit::Code(code) if code != 0) {
-            let (say, wants) = (self.say, self.wants);
-            name_holder(say, wants, vec![std::process::id()]).await;
+            let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            let wants = self.wants.into_iter().map(any).collect();
+            name_holder(self.say, wants, vec![std::process::id()]).await;
         }
     }
 
@@ -291,13 +293,13 @@ impl Server {
                 self.is_ready(pid);
             }
             Heard::InUse(endpoint) => {
-                if let Some(port) = endpoint.port()
+                if let Endpoint::Tcp(address) = endpoint
                     && !self.known.in_use.contains(&endpoint)
                 {
                     // At once: it may try again and again.
                     let ours =
                         self.beside.iter().map(|old| old.pid).chain([std::process::id(), pid]);
-                    tokio::spawn(name_holder(self.say.clone(), vec![port], ours.collect()));
+                    tokio::spawn(name_holder(self.say.clone(), vec![address], ours.collect()));
                 }
                 if !self.known.in_use.contains(&endpoint) {
                     self.known.in_use.push(endpoint);
@@ -356,17 +358,15 @@ impl Server {
 }
 
 /// Says who listens where a server could not, or may have wanted to: unless it is one of these groups.
-async fn name_holder(say: Say, ports: Vec<u16>, ours: Vec<u32>) {
+async fn name_holder(say: Say, wanted: Vec<SocketAddr>, ours: Vec<u32>) {
     let looking = tokio::task::spawn_blocking(move || {
-        let is_ours = |port: u16| {
-            let own = |group: &u32| {
-                listening::own(*group, &[]).iter().any(|held| held.port() == Some(port))
-            };
-            ours.iter().any(own)
+        let is_ours = |address: &SocketAddr| {
+            let own = ours.iter().flat_map(|group| listening::own(*group, &[]));
+            own.into_iter().any(|held| matches!(held, Endpoint::Tcp(it) if overlap(&it, address)))
         };
-        ports.into_iter().find_map(|port| {
-            let holder = listening::holder(port).filter(|it| !ours.contains(&it.pid))?;
-            (!is_ours(port)).then_some((port, holder))
+        wanted.into_iter().find_map(|address| {
+            let holder = listening::holder(address).filter(|it| !ours.contains(&it.pid))?;
+            (!is_ours(&address)).then_some((address.port(), holder))
         })
     });
     // Its panic or the runtime's end: nothing to be found.

@@ -3,6 +3,7 @@
 //! The system tells nobody when a socket begins to listen, so this looks, often at first and less
 //! and less.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Weak;
 use std::time::Duration;
@@ -137,13 +138,21 @@ pub struct Holder {
     pub name: String,
 }
 
-/// Who listens on this TCP port, if that can be seen: other users' processes cannot. Blocks for
-/// some milliseconds.
-pub fn holder(port: u16) -> Option<Holder> {
+/// Whether two addresses may not be able to have listeners at once.
+pub fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && (a.ip() == b.ip() || any)
+}
+
+/// Who listens where this TCP address would be, if that can be seen: other users' processes cannot.
+/// An unspecified address stands for all. Blocks for some milliseconds.
+pub fn holder(address: SocketAddr) -> Option<Holder> {
     // `listeners::get_process_by_port` would take a closed connection for a listener.
     let all = listeners::get_all().ok()?;
     let found = all.into_iter().find(|it| {
-        it.protocol == Protocol::TCP && it.state == SocketState::Listen && it.socket.port() == port
+        it.protocol == Protocol::TCP
+            && it.state == SocketState::Listen
+            && overlap(&it.socket, &address)
     })?;
     Some(Holder { pid: found.process.pid, name: found.process.name })
 }

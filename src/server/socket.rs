@@ -1,6 +1,6 @@
 //! The socket that the tool holds for its whole life and that one server after the other inherits.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use crate::error::Failure;
@@ -63,7 +63,7 @@ fn failed(host: &str, port: u16, error: &std::io::Error) -> Failure {
     };
     match error.kind() {
         ErrorKind::AddrInUse => {
-            let holder = holder(port)
+            let holder = holder((Ipv4Addr::UNSPECIFIED, port).into())
                 .map_or_else(String::new, |it| format!(" by `{}` (process {})", it.name, it.pid));
             Failure::usage(format!("{shown} is taken{holder}"))
                 .help("`--port 0` picks a free port, `--port NUMBER` another one")

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +11,7 @@ use super::page::{FileId, Page};
 use super::probe::{self, Source};
 use super::wire;
 use crate::event::{Endpoint, Generation};
+use crate::server::listening::overlap;
 use crate::server::socket::KnownAs;
 
 /// All listeners that are kept.
@@ -88,12 +88,6 @@ impl Kept {
     fn endpoint(&self) -> Endpoint {
         self.actual.endpoint()
     }
-}
-
-/// Whether two addresses may not be able to have listeners at once.
-fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
-    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && (a.ip() == b.ip() || any)
 }
 
 impl Ledger {
