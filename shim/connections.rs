@@ -9,6 +9,7 @@
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::system::{self, F_GETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK};
 use crate::wire::{IDLE, Message, PASS};
 use crate::{control, page, process};
 
@@ -78,6 +79,26 @@ pub fn passes(descriptor: c_int) -> bool {
         && has(descriptor)
         && process::first()
         && process::own().is_some_and(|own| !own.copies.load(Relaxed))
+}
+
+/// Gives the tool a connection that is about to be shut down, and leaves the program one that has
+/// ended: who reads until the client has closed, too, would take what is meant for the next server.
+/// False where that cannot be done.
+#[cold]
+pub fn part(descriptor: c_int) -> bool {
+    let Some(ended) = system::ended() else { return false };
+    let flags = |command| system::fcntl(descriptor, command, 0).unwrap_or(0);
+    if flags(F_GETFL) & O_NONBLOCK != 0 {
+        let _ = system::fcntl(ended, F_SETFL, O_NONBLOCK);
+    }
+    let closes = if flags(F_GETFD) & FD_CLOEXEC == 0 { 0 } else { O_CLOEXEC };
+    // In this order: what has been passed must not be the program's any more.
+    let parted = pass(descriptor) && system::dup3(ended, descriptor, closes);
+    system::close(ended);
+    if parted {
+        closing(descriptor);
+    }
+    parted
 }
 
 /// Gives the tool a connection that is about to be closed. False where that cannot be done.

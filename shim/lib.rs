@@ -128,6 +128,7 @@ unsafe extern "C" fn accept4(fd: c_int, address: *mut u8, length: *mut u32, flag
 /// The kernel's would end the listener for all that share it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
+    const SHUT_RD: c_int = 0;
     const SHUT_WR: c_int = 1;
     const SHUT_RDWR: c_int = 2;
     match shared(fd) {
@@ -138,8 +139,7 @@ unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
             0
         }
         Some(_) => fail(EINVAL),
-        // Until it is closed, and passed.
-        None if how == SHUT_WR && connections::passes(fd) => 0,
+        None if how != SHUT_RD && connections::passes(fd) && connections::part(fd) => 0,
         // SAFETY: the caller's.
         None => unsafe { real::shutdown(fd, how) },
     }

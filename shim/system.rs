@@ -22,6 +22,7 @@ mod number {
     pub const RECVMSG: usize = 47;
     pub const GETSOCKNAME: usize = 51;
     pub const GETPEERNAME: usize = 52;
+    pub const SOCKETPAIR: usize = 53;
     pub const SETSOCKOPT: usize = 54;
     pub const GETSOCKOPT: usize = 55;
     pub const FCNTL: usize = 72;
@@ -52,6 +53,7 @@ mod number {
     pub const CLOCK_GETTIME: usize = 113;
     pub const RT_SIGACTION: usize = 134;
     pub const GETPID: usize = 172;
+    pub const SOCKETPAIR: usize = 199;
     pub const GETSOCKNAME: usize = 204;
     pub const GETPEERNAME: usize = 205;
     pub const SETSOCKOPT: usize = 208;
@@ -303,6 +305,18 @@ pub unsafe fn put_peer_address(socket: c_int, address: *mut u8, length: *mut u32
             call(number::GETPEERNAME, [fd(socket), address as usize, length as usize, 0, 0, 0])
         };
     }
+}
+
+/// A connection whose other end is closed.
+pub fn ended() -> Option<c_int> {
+    let mut pair: [c_int; 2] = [-1; 2];
+    let arguments =
+        [fd(c_int::from(AF_UNIX)), fd(SOCK_STREAM | O_CLOEXEC), 0, (&raw mut pair) as usize, 0, 0];
+    // SAFETY: the kernel writes these two numbers.
+    unsafe { call(number::SOCKETPAIR, arguments) }.ok()?;
+    let [ours, other] = pair;
+    close(other);
+    Some(ours)
 }
 
 /// Closes a connection so that nothing of it lingers: the same two ends may meet again at once.

@@ -223,8 +223,11 @@ impl Server {
             }
         }
         self.known.served |= listens.load(Ordering::Relaxed);
-        let exit = group.wait().await;
         // Its last words may have come with its end.
+        for heard in adoption.map(Adoption::rest).unwrap_or_default() {
+            self.hear(heard, pid);
+        }
+        let exit = group.wait().await;
         let rest = notify.iter().flat_map(Notify::rest).collect();
         self.take(rest, pid);
         exit

@@ -91,6 +91,11 @@ impl Control {
         Ok(())
     }
 
+    /// A message that has come already, also where the runtime has not been told yet.
+    pub(super) fn received(&self) -> Option<Said> {
+        receive(self.0.as_fd()).ok().flatten()
+    }
+
     /// The next message. `None`: there are no more.
     pub(super) async fn receive(&self) -> Option<Said> {
         loop {

@@ -9,10 +9,10 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, SocketAddrAny, getsockname, recv};
+use rustix::net::{RecvFlags, Shutdown, SocketAddrAny, getsockname, recv, shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::control::Name;
 use super::ledger::Ledger;
@@ -33,10 +33,32 @@ pub(super) fn hold(ledger: Arc<Ledger>, connection: OwnedFd) {
         let Ok(copy) = connection.try_clone() else { return };
         // Whatever kind of stream it is: only its readiness is asked for.
         let Ok(stream) = UnixStream::from_std(StdUnixStream::from(copy)) else { return };
-        if matches!(timeout(HELD, asks(&stream)).await, Ok(Ok(true))) {
-            ledger.pass(&connection, &address);
+        let end = Instant::now() + HELD;
+        match timeout_at(end, asks(&stream)).await {
+            Ok(Ok(true)) => ledger.pass(&connection, &address),
+            // What it sends is for nobody. To close while it does would take the answer from it that
+            // it may not have read yet (RFC 9112, section 9.6).
+            Ok(Ok(false)) => {
+                let _ = shutdown(&connection, Shutdown::Write);
+                let _ = timeout_at(end, ended(&stream)).await;
+            }
+            Ok(Err(_)) | Err(_) => {}
         }
     });
+}
+
+/// Waits for the client's end of the connection.
+async fn ended(stream: &UnixStream) -> io::Result<()> {
+    let mut bytes = [0; LONGEST];
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Whether the client asks once more: waits until that shows.

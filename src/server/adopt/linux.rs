@@ -138,6 +138,11 @@ impl Adoption {
         }
     }
 
+    /// What its shim has said before its end, and was not heard yet.
+    pub(in crate::server) fn rest(&self) -> Vec<Heard> {
+        std::iter::from_fn(|| self.control.received()).filter_map(|said| self.take(said)).collect()
+    }
+
     fn take(&self, said: Said) -> Option<Heard> {
         match said.kind {
             wire::HELLO => {

@@ -47,6 +47,10 @@ impl Adoption {
         match *self {}
     }
 
+    pub(in crate::server) fn rest(&self) -> Vec<Heard> {
+        match *self {}
+    }
+
     pub(in crate::server) fn adopted(&self) -> Vec<Endpoint> {
         match *self {}
     }
