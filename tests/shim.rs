@@ -33,7 +33,7 @@ use rustix::net::{
 use rustix::process::{Pid, Signal, kill_process};
 use wire::{
     ACCEPTING, Address, BIND, CLOSED, DATAGRAM, DONE, HELLO, IDLE, IN_USE, KEPT, LISTEN, LISTENING,
-    MESSAGE, Message, OWN, PAGE, TAKE, V6ONLY, WELCOME, page,
+    MESSAGE, Message, OWN, PAGE, PASS, TAKE, V6ONLY, WELCOME, page,
 };
 
 /// Longer than anything takes on a busy machine. Only a failure waits for it.
@@ -369,6 +369,12 @@ impl Server {
         self.set(page::FILES, &1_u32.to_ne_bytes());
     }
 
+    /// Lays a connection there for it.
+    fn gives(&self, connection: &TcpStream, count: u32) {
+        send(&self.hand, &message(PASS, 0), &[connection.as_fd()]).unwrap();
+        self.set(page::HANDED, &count.to_ne_bytes());
+    }
+
     /// Ends it; what it had is closed.
     fn ends(mut self) {
         self.write("exit");
@@ -558,6 +564,85 @@ fn the_tools_own_connection_is_nobodys() {
     one.set(page::PROBE, &u32::from(probe.local_addr().unwrap().port()).to_ne_bytes());
     assert_eq!(one.does("accept 3"), "EAGAIN");
     one.hears_kind(ACCEPTING);
+}
+
+#[test]
+fn a_retired_server_that_has_no_connection_left_says_so() {
+    let (tool, port) = (Tool::default(), free_port());
+    let mut one = tool.start();
+    one.does(&format!("std-listen 127.0.0.1:{port}"));
+    one.hears_of(LISTENING);
+    let streams = [connect(port), connect(port)];
+    let accepted = [one.does("std-accept 3"), one.does("std-accept 3")];
+    one.hears_kind(ACCEPTING);
+    assert_eq!(one.get(page::CONNECTIONS), 2);
+    one.retire();
+    for (stream, accepted) in streams.into_iter().zip(accepted) {
+        assert!(one.heard.try_recv().is_err(), "it has one yet");
+        talks(&mut one, &accepted, stream);
+    }
+    assert_eq!(one.get(page::CONNECTIONS), 0);
+    assert_eq!(one.heard.recv_timeout(PATIENCE).map(|it| it.kind), Ok(IDLE));
+}
+
+#[test]
+fn a_leaving_server_passes_what_it_closes() {
+    let port = free_port();
+    for how in ["close", "shutdown-write"] {
+        let mut one = Server::start(Vec::new(), |heard| match heard.kind {
+            LISTENING => Some((KEPT, None)),
+            BIND => Some((OWN, None)),
+            _ => None,
+        });
+        one.does(&format!("std-listen 127.0.0.1:{port}"));
+        one.hears_of(LISTENING);
+        let (kept, mut asking) = (connect(port), connect(port));
+        let accepted = [one.does("std-accept 3"), one.does("std-accept 3")];
+        let [first_one, second] = accepted.each_ref().map(|it| it.split(' ').next().unwrap());
+        one.hears_of(ACCEPTING);
+        // As long as it is not leaving, what is closed is closed.
+        assert_eq!(one.does(&format!("close {first_one}")), "0");
+        assert_eq!(first(&kept), "");
+
+        one.retire();
+        one.set(page::LEAVING, &1_u32.to_ne_bytes());
+        asking.write_all(b"once more").unwrap();
+        assert_eq!(one.does(&format!("{how} {second}")), "0");
+        let passed = one.hears_of(PASS).descriptor.expect("the connection comes with it");
+        if how == "shutdown-write" {
+            // It reads on, and there is nothing for it.
+            assert_eq!(one.does(&format!("read {second}")), "0");
+            assert_eq!(one.does(&format!("close {second}")), "0");
+            one.heard_only(&[]);
+        }
+        let passed = TcpStream::from(passed);
+        assert_eq!(first(&passed), "once more");
+        (&passed).write_all(b"an answer").unwrap();
+        assert_eq!(first(&asking), "an answer");
+    }
+}
+
+#[test]
+fn a_connection_of_another_server_is_accepted_before_all_others() {
+    let (tool, port) = (Tool::default(), free_port());
+    let mut one = tool.start();
+    one.does(&format!("std-listen 127.0.0.1:{port}"));
+    one.hears_of(LISTENING);
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap();
+    let (connection, peer) = elsewhere.accept().unwrap();
+    // As an event loop has it.
+    connection.set_nonblocking(true).unwrap();
+    let waiting = connect(port);
+    one.gives(&connection, 1);
+    drop(connection);
+    let accepted = one.does("std-accept 3");
+    let fd = accepted.split(' ').next().unwrap().to_owned();
+    assert!(accepted.contains(&peer.to_string()), "{accepted}");
+    assert_eq!(one.does(&format!("getfl {fd}")), "blocks", "as it has asked for");
+    talks(&mut one, &accepted, client);
+    let accepted = one.does("std-accept 3");
+    talks(&mut one, &accepted, waiting);
 }
 
 #[test]
