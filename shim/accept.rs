@@ -6,7 +6,7 @@
 //! A connection that comes through costs no system call more than without the shim.
 
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use crate::listeners::{self, ACCEPTS, LISTENING, NONBLOCKING, Record, SHUT};
 use crate::real::{errno, fail};
@@ -37,9 +37,14 @@ pub unsafe fn accept(
     let room = unsafe { length.as_ref() }.copied();
     let mut patience = Patience::Unknown;
     loop {
-        connections::entering();
-        if page::retired() || record.is(SHUT) {
-            connections::less();
+        let refused = page::retired() || record.is(SHUT);
+        if !refused {
+            connections::entering();
+        }
+        if refused || page::retired() {
+            if !refused {
+                connections::less();
+            }
             if listeners::known(listener).is_none() {
                 return real();
             }
@@ -47,6 +52,7 @@ pub unsafe fn accept(
                 return fail(EINVAL);
             }
             if record.is(NONBLOCKING) {
+                refuse();
                 return fail(EAGAIN);
             }
             if let Err(error) = patience.wait(listener, record) {
@@ -54,13 +60,17 @@ pub unsafe fn accept(
             }
             continue;
         }
-        if page::handed() != TAKEN.load(SeqCst)
-            && let Some(connection) = handed(flags)
+        if (page::handed() != TAKEN.load(SeqCst) || WAITING.load(SeqCst) > 0)
+            && let Some(connection) = handed(record.inode(), flags)
         {
             // SAFETY: the caller's.
-            unsafe { system::put_peer_address(connection, address, length) };
-            connections::accepted(connection);
-            return connection;
+            if unsafe { system::put_peer_address(connection, address, length) } {
+                connections::accepted(connection);
+                return connection;
+            }
+            connections::less();
+            system::close(connection);
+            continue;
         }
         let accepted = real();
         if accepted >= 0 {
@@ -87,19 +97,84 @@ pub unsafe fn accept(
     }
 }
 
-/// How many connections of other servers this process has taken.
+/// A retired server is told that there is nothing. One whose loop asks again and again, since there
+/// is something, is held up by and by: it would take the time that the next server needs.
+#[cold]
+fn refuse() {
+    /// So often at once is no loop.
+    const OFTEN: u32 = 100;
+    static REFUSED: AtomicU32 = AtomicU32::new(0);
+    if REFUSED.fetch_add(1, SeqCst) >= OFTEN
+        && let Some(active) = control::active()
+    {
+        let _ = system::readable(active, 1);
+    }
+}
+
+/// How many connections of other servers have been laid there when there was none left.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
-/// A connection of another server, as `accept4` would give it with these flags.
+/// Connections of other servers that are for another listener than the one that was asked.
+struct Pending {
+    /// The descriptor plus 1; 0 where the place is free, -1 while it is being filled.
+    connection: AtomicI32,
+    listener: AtomicU64,
+}
+
+static PENDING: [Pending; 64] =
+    [const { Pending { connection: AtomicI32::new(0), listener: AtomicU64::new(0) } }; 64];
+static WAITING: AtomicU32 = AtomicU32::new(0);
+
+impl Pending {
+    fn put(connection: c_int, listener: u64) {
+        let free = |it: &&Self| it.connection.compare_exchange(0, -1, SeqCst, SeqCst).is_ok();
+        let Some(place) = PENDING.iter().find(free) else {
+            // As the server that had it wanted.
+            system::close(connection);
+            return;
+        };
+        place.listener.store(listener, SeqCst);
+        WAITING.fetch_add(1, SeqCst);
+        place.connection.store(connection.wrapping_add(1), SeqCst);
+    }
+
+    fn take(listener: u64) -> Option<c_int> {
+        PENDING.iter().find_map(|it| {
+            let connection = it.connection.load(SeqCst);
+            let mine = connection > 0
+                && it.listener.load(SeqCst) == listener
+                && it.connection.compare_exchange(connection, 0, SeqCst, SeqCst).is_ok();
+            mine.then(|| {
+                WAITING.fetch_sub(1, SeqCst);
+                connection.wrapping_sub(1)
+            })
+        })
+    }
+}
+
+/// A connection of another server that is for this listener.
+fn next(listener: u64) -> Option<c_int> {
+    if let Some(connection) = Pending::take(listener) {
+        return Some(connection);
+    }
+    loop {
+        let count = page::handed();
+        match control::handed() {
+            Some((connection, its)) if its == listener => return Some(connection),
+            Some((connection, other)) => Pending::put(connection, other),
+            None => {
+                // All up to then are taken.
+                TAKEN.fetch_max(count, SeqCst);
+                return None;
+            }
+        }
+    }
+}
+
+/// The same as `accept4` would give it with these flags.
 #[cold]
-fn handed(flags: c_int) -> Option<c_int> {
-    let count = page::handed();
-    let Some(connection) = control::handed() else {
-        // Another thread, or process, was faster.
-        TAKEN.store(count, SeqCst);
-        return None;
-    };
-    TAKEN.fetch_add(1, SeqCst);
+fn handed(listener: u64, flags: c_int) -> Option<c_int> {
+    let connection = next(listener)?;
     if flags & O_CLOEXEC == 0 {
         let _ = system::fcntl(connection, F_SETFD, 0);
     }

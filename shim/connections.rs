@@ -7,11 +7,10 @@
 //! has: between two requests it cannot tell. Those go to the tool, for the next server.
 
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
-use crate::system::{self, F_GETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK};
-use crate::wire::{IDLE, Message, PASS};
-use crate::{control, page, process};
+use crate::wire::{IDLE, Message, PART, PASS};
+use crate::{control, page, process, system};
 
 fn place(descriptor: c_int) -> Option<(&'static AtomicU64, u64)> {
     let index = usize::try_from(descriptor).ok()?;
@@ -71,6 +70,20 @@ pub fn closing(descriptor: c_int) {
     }
 }
 
+/// The `epoll` in which the connection is: its descriptor plus 1.
+fn polled_by(descriptor: c_int) -> Option<&'static AtomicI32> {
+    process::own()?.polls.get(usize::try_from(descriptor).ok()?)
+}
+
+/// The program waits for the connection with this `epoll`.
+pub fn polled(descriptor: c_int, epoll: c_int) {
+    if has(descriptor)
+        && let Some(place) = polled_by(descriptor)
+    {
+        place.store(epoll.wrapping_add(1), Relaxed);
+    }
+}
+
 /// Whether what is done to end this connection is left to the tool: its client may be asking once
 /// more. Where connections have been duplicated, the end of one descriptor is not the end.
 #[inline]
@@ -81,28 +94,21 @@ pub fn passes(descriptor: c_int) -> bool {
         && process::own().is_some_and(|own| !own.copies.load(Relaxed))
 }
 
-/// Gives the tool a connection that is about to be shut down, and leaves the program one that has
-/// ended: who reads until the client has closed, too, would take what is meant for the next server.
-/// False where that cannot be done.
+/// Tells the tool of a connection that is about to be shut down for writing: it does so, unless the
+/// connection is closed, and passed, before long. False where that cannot be done.
 #[cold]
 pub fn part(descriptor: c_int) -> bool {
-    let Some(ended) = system::ended() else { return false };
-    let flags = |command| system::fcntl(descriptor, command, 0).unwrap_or(0);
-    if flags(F_GETFL) & O_NONBLOCK != 0 {
-        let _ = system::fcntl(ended, F_SETFL, O_NONBLOCK);
-    }
-    let closes = if flags(F_GETFD) & FD_CLOEXEC == 0 { 0 } else { O_CLOEXEC };
-    // In this order: what has been passed must not be the program's any more.
-    let parted = pass(descriptor) && system::dup3(ended, descriptor, closes);
-    system::close(ended);
-    if parted {
-        closing(descriptor);
-    }
-    parted
+    control::hand_up(&Message::new(PART), descriptor)
 }
 
 /// Gives the tool a connection that is about to be closed. False where that cannot be done.
 #[cold]
 pub fn pass(descriptor: c_int) -> bool {
+    // The kernel would forget it with its last descriptor, but there will be others'.
+    if let Some(epoll) = polled_by(descriptor).map(|it| it.load(Relaxed))
+        && epoll > 0
+    {
+        system::unpoll(epoll.wrapping_sub(1), descriptor);
+    }
     control::hand_up(&Message::new(PASS), descriptor)
 }

@@ -150,11 +150,14 @@ pub fn hand_up(message: &Message, descriptor: c_int) -> bool {
     CONTROL.get().is_some_and(|control| send(control, message, Some(descriptor)).is_ok())
 }
 
-/// A connection that another server has passed, and the tool has laid there.
-pub fn handed() -> Option<c_int> {
+/// A connection that another server has passed, and the tool has laid there, with the inode of the
+/// listener that it is for.
+pub fn handed() -> Option<(c_int, u64)> {
     let handed = HANDED.get()?;
     match receive(handed) {
-        Ok(Some(Packet { descriptors: [first, ..], .. })) if first >= 0 => Some(first),
+        Ok(Some(Packet { message, descriptors: [first, ..] })) if first >= 0 => {
+            Some((first, message.inode))
+        }
         _ => None,
     }
 }

@@ -128,7 +128,6 @@ unsafe extern "C" fn accept4(fd: c_int, address: *mut u8, length: *mut u32, flag
 /// The kernel's would end the listener for all that share it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
-    const SHUT_RD: c_int = 0;
     const SHUT_WR: c_int = 1;
     const SHUT_RDWR: c_int = 2;
     match shared(fd) {
@@ -139,7 +138,7 @@ unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
             0
         }
         Some(_) => fail(EINVAL),
-        None if how != SHUT_RD && connections::passes(fd) && connections::part(fd) => 0,
+        None if how == SHUT_WR && connections::passes(fd) && connections::part(fd) => 0,
         // SAFETY: the caller's.
         None => unsafe { real::shutdown(fd, how) },
     }
@@ -284,12 +283,19 @@ unsafe extern "C" fn epoll_ctl(
     fd: c_int,
     event: *mut c_void,
 ) -> c_int {
-    if operation == EPOLL_CTL_ADD
-        && listeners::mark(fd) != 0
-        && let Some(record) = listeners::known(fd)
-        && process::first()
-    {
-        record.polled_by(epoll);
+    if operation == EPOLL_CTL_ADD {
+        connections::polled(fd, epoll);
+        if listeners::mark(fd) != 0
+            && let Some(record) = listeners::known(fd)
+            && process::first()
+        {
+            record.polled_by(epoll);
+            // SAFETY: the caller's: null, or a `struct epoll_event`.
+            if let Some(mut shared) = unsafe { system::without_exclusive(event) } {
+                // SAFETY: it is there.
+                return unsafe { real::epoll_ctl(epoll, operation, fd, (&raw mut shared).cast()) };
+            }
+        }
     }
     // SAFETY: the caller's.
     unsafe { real::epoll_ctl(epoll, operation, fd, event) }

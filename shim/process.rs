@@ -21,6 +21,8 @@ pub struct Own {
     pub wakes: [AtomicI32; RECORDS],
     /// One bit for each descriptor that is of an accepted connection: the parent counts its own.
     pub connections: [AtomicU64; DESCRIPTORS / 64],
+    /// By descriptor: the `epoll` in which it is, its descriptor plus 1.
+    pub polls: [AtomicI32; DESCRIPTORS],
     /// One of them has been duplicated.
     pub copies: AtomicBool,
 }

@@ -11,12 +11,14 @@
 //! | `ACCEPTING`, at the first `accept` and at each of the tool's own connections | | nothing |
 //! | `IN_USE`, after `EADDRINUSE` | the address | nothing |
 //! | `PASS`, while it is leaving, in place of closing a connection | the connection as descriptor | nothing |
+//! | `PART`, while it is leaving, in place of shutting a connection down for writing | the connection as descriptor | nothing |
 //! | `IDLE`, while it is retired, when its count of connections falls to 0 | | nothing |
 //! | `CLOSED`, after the last descriptor that is known of a listener was closed | its inode | `DONE` |
 //!
 //! A connection that the one server has passed may be handed to another one: it is laid into a socket
-//! for that (`WELCOME`'s fourth descriptor), one byte with the connection as descriptor, and counted in
-//! the page. `accept` answers with it before all others; a probe comes to wake who waits for one.
+//! for that (`WELCOME`'s fourth descriptor), as `PASS` with the connection as descriptor and the inode of the
+//! listener that it is for, and counted in the page. `accept` on that listener answers with it before all
+//! others; a probe comes to wake who waits for one.
 //!
 //! A first `accept` is that of each process on each listener; where the server forks, children speak
 //! as well. An address that was asked for comes without what does not count: no 0 at the end of a
@@ -51,6 +53,9 @@ pub const IDLE: u8 = 8;
 
 /// From the shim: the server has closed a connection, on which its client may ask once more.
 pub const PASS: u8 = 9;
+
+/// From the shim: the server has shut a connection down for writing, in its own eyes.
+pub const PART: u8 = 10;
 
 /// From the tool, before all else: its descriptors are the page; two event counters (`eventfd(2)`), of
 /// which one can be read while the server is retired, the other one while it is not; and the socket

@@ -33,7 +33,7 @@ use rustix::net::{
 use rustix::process::{Pid, Signal, kill_process};
 use wire::{
     ACCEPTING, Address, BIND, CLOSED, DATAGRAM, DONE, HELLO, IDLE, IN_USE, KEPT, LISTEN, LISTENING,
-    MESSAGE, Message, OWN, PAGE, PASS, TAKE, V6ONLY, WELCOME, page,
+    MESSAGE, Message, OWN, PAGE, PART, PASS, TAKE, V6ONLY, WELCOME, page,
 };
 
 /// Longer than anything takes on a busy machine. Only a failure waits for it.
@@ -370,8 +370,11 @@ impl Server {
     }
 
     /// Lays a connection there for it.
-    fn gives(&self, connection: &TcpStream, count: u32) {
-        send(&self.hand, &message(PASS, 0), &[connection.as_fd()]).unwrap();
+    fn gives(&self, connection: &TcpStream, listener: u64, count: u32) {
+        let mut bytes = message(PASS, 0);
+        let at = offset_of!(Message, inode);
+        bytes[at..at + 8].copy_from_slice(&listener.to_ne_bytes());
+        send(&self.hand, &bytes, &[connection.as_fd()]).unwrap();
         self.set(page::HANDED, &count.to_ne_bytes());
     }
 
@@ -608,13 +611,11 @@ fn a_leaving_server_passes_what_it_closes() {
         one.set(page::LEAVING, &1_u32.to_ne_bytes());
         asking.write_all(b"once more").unwrap();
         assert_eq!(one.does(&format!("{how} {second}")), "0");
-        let passed = one.hears_of(PASS).descriptor.expect("the connection comes with it");
         if how == "shutdown-write" {
-            // It reads on, and there is nothing for it.
-            assert_eq!(one.does(&format!("read {second}")), "0");
+            assert!(one.hears_of(PART).with_descriptor, "the tool shuts it down if need be");
             assert_eq!(one.does(&format!("close {second}")), "0");
-            one.heard_only(&[]);
         }
+        let passed = one.hears_of(PASS).descriptor.expect("the connection comes with it");
         let passed = TcpStream::from(passed);
         assert_eq!(first(&passed), "once more");
         (&passed).write_all(b"an answer").unwrap();
@@ -627,14 +628,20 @@ fn a_connection_of_another_server_is_accepted_before_all_others() {
     let (tool, port) = (Tool::default(), free_port());
     let mut one = tool.start();
     one.does(&format!("std-listen 127.0.0.1:{port}"));
-    one.hears_of(LISTENING);
+    let listener = one.hears_of(LISTENING).inode;
+    let other_port = free_port();
+    let other = one.does(&format!("std-listen 127.0.0.1:{other_port}"));
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap();
     let (connection, peer) = elsewhere.accept().unwrap();
     // As an event loop has it.
     connection.set_nonblocking(true).unwrap();
     let waiting = connect(port);
-    one.gives(&connection, 1);
+    one.gives(&connection, listener, 1);
+    // It is not for the other listener.
+    let aside = connect(other_port);
+    let accepted = one.does(&format!("std-accept {other}"));
+    talks(&mut one, &accepted, aside);
     drop(connection);
     let accepted = one.does("std-accept 3");
     let fd = accepted.split(' ').next().unwrap().to_owned();

@@ -420,11 +420,8 @@ async fn alone(adoption: Option<&Adoption>, found: &Notified) -> Unadopted {
     let Some(adoption) = adoption else { return std::future::pending().await };
     found.notified().await;
     sleep(IS_SAID_WITHIN).await;
-    if adoption.adopted().is_empty() {
-        adoption.found_alone()
-    } else {
-        std::future::pending().await
-    }
+    // One that has been handed out is shown before its server listens.
+    if adoption.has_any() { std::future::pending().await } else { adoption.found_alone() }
 }
 
 /// Whether a program that ends like this may have failed for something that it could not have. One

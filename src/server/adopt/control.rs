@@ -125,8 +125,12 @@ impl Hand {
         Ok((Self(ours), its))
     }
 
-    /// Lays a connection there, without waiting.
-    pub(super) fn give(&self, connection: BorrowedFd<'_>) -> io::Result<()> {
+    /// Lays a connection there for the listener of this inode, without waiting.
+    pub(super) fn give(&self, connection: BorrowedFd<'_>, listener: u64) -> io::Result<()> {
+        let mut message = [0; MESSAGE];
+        message[offset_of!(Message, kind)] = wire::PASS;
+        let at = offset_of!(Message, inode);
+        message[at..at + 8].copy_from_slice(&listener.to_ne_bytes());
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let descriptors = [connection];
@@ -134,7 +138,7 @@ impl Hand {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        sendmsg(&self.0, &[IoSlice::new(&[wire::PASS])], &mut ancillary, flags)?;
+        sendmsg(&self.0, &[IoSlice::new(&message)], &mut ancillary, flags)?;
         Ok(())
     }
 }

@@ -36,8 +36,8 @@ struct Server {
 }
 
 impl Server {
-    fn give(&mut self, connection: BorrowedFd<'_>) -> io::Result<()> {
-        self.hand.give(connection)?;
+    fn give(&mut self, connection: BorrowedFd<'_>, listener: u64) -> io::Result<()> {
+        self.hand.give(connection, listener)?;
         self.handed = self.handed.wrapping_add(1);
         self.page.handed(self.handed)
     }
@@ -185,6 +185,26 @@ impl Ledger {
         books.protect();
     }
 
+    /// A server has closed a listener; it may bind its address anew.
+    pub(super) fn put_down(&self, generation: Generation, inode: u64) {
+        for kept in self.books().kept.iter_mut().filter(|kept| kept.inode == inode) {
+            kept.users.remove(&generation);
+            kept.listening.remove(&generation);
+        }
+    }
+
+    /// Lets go of this listener where no server has it.
+    pub(super) fn forget(&self, inode: u64) {
+        let mut books = self.books();
+        books.kept.retain(|kept| kept.inode != inode || !kept.users.is_empty() || kept.lent);
+        books.protect();
+    }
+
+    /// Whether a server has any listener, or is about to listen on one.
+    pub(super) fn has_any(&self, generation: Generation) -> bool {
+        self.books().kept.iter().any(|kept| kept.users.contains(&generation))
+    }
+
     /// A server has nothing of what it had any more.
     pub(super) fn let_go(&self, generation: Generation) {
         let mut books = self.books();
@@ -306,7 +326,7 @@ impl Ledger {
     }
 
     /// Hands a connection that came to this address to the server that accepts there. Nothing comes
-    /// of it where there is none: the connection is closed.
+    /// of it where there is none: then it is closed.
     pub(super) fn pass(self: &Arc<Self>, connection: &OwnedFd, address: &Name) {
         let mut books = self.books();
         let Books { kept, servers, .. } = &mut *books;
@@ -314,7 +334,8 @@ impl Ledger {
         let given = places.find_map(|kept| {
             let accepts = |it: &&Generation| servers.get(it).is_some_and(|server| !server.retired);
             let newest = kept.listening.iter().rev().find(accepts)?;
-            servers.get_mut(newest)?.give(connection.as_fd()).ok().map(|()| kept.actual.clone())
+            let server = servers.get_mut(newest)?;
+            server.give(connection.as_fd(), kept.inode).ok().map(|()| kept.actual.clone())
         });
         drop(books);
         if let Some(target) = given {

@@ -3,10 +3,11 @@
 //! moment. If a request comes, or lay unread, the new server gets the connection and answers; if not,
 //! it is closed as the old server wanted.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, Shutdown, SocketAddrAny, getsockname, recv, shutdown};
@@ -31,6 +32,8 @@ pub(super) fn hold(ledger: Arc<Ledger>, connection: OwnedFd) {
     tokio::spawn(async move {
         let Some(address) = local_address(&connection) else { return };
         let Ok(copy) = connection.try_clone() else { return };
+        // The old server has closed it, and the next one says anew whether it blocks.
+        let _ = rustix::io::ioctl_fionbio(&connection, true);
         // Whatever kind of stream it is: only its readiness is asked for.
         let Ok(stream) = UnixStream::from_std(StdUnixStream::from(copy)) else { return };
         let end = Instant::now() + HELD;
@@ -45,6 +48,42 @@ pub(super) fn hold(ledger: Arc<Ledger>, connection: OwnedFd) {
             Ok(Err(_)) | Err(_) => {}
         }
     });
+}
+
+/// Connections that a server which is stopping has shut down for writing and still has: most close
+/// them next. Until then, or until a moment has passed, the client is not told of it.
+#[derive(Debug, Default)]
+pub(super) struct Parting(Arc<Mutex<HashSet<u64>>>);
+
+impl Parting {
+    /// Shuts it down later, unless it is let go before. Needs tokio's runtime.
+    pub(super) fn hold(&self, connection: OwnedFd) {
+        let Some(inode) = inode(&connection) else { return };
+        let held = Arc::clone(&self.0);
+        lock(&held).insert(inode);
+        tokio::spawn(async move {
+            sleep(HELD).await;
+            if lock(&held).remove(&inode) {
+                let _ = shutdown(&connection, Shutdown::Write);
+            }
+        });
+    }
+
+    /// It is closed now.
+    pub(super) fn let_go(&self, connection: &OwnedFd) {
+        if let Some(inode) = inode(connection) {
+            lock(&self.0).remove(&inode);
+        }
+    }
+}
+
+fn lock(held: &Mutex<HashSet<u64>>) -> MutexGuard<'_, HashSet<u64>> {
+    // Whatever panicked has left a set of numbers behind, which is as good as before.
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn inode(connection: &OwnedFd) -> Option<u64> {
+    rustix::fs::fstat(connection).ok().map(|stat| stat.st_ino)
 }
 
 /// Waits for the client's end of the connection.

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::control::{Control, Hand, Said};
 use super::ledger::Ledger;
+use super::limbo::Parting;
 use super::page::Page;
 use super::{Heard, limbo, loader, place, wire};
 use crate::event::{Endpoint, Generation, Unadopted};
@@ -85,8 +86,10 @@ impl Adopter {
             greeted: AtomicBool::new(false),
             accepts: AtomicBool::new(false),
             declined: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             leaving: Arc::default(),
             retired: AtomicBool::new(false),
+            parting: Parting::default(),
             idle: Notify::new(),
         };
         Ok((adoption, Preload { library, control: its }))
@@ -107,9 +110,13 @@ pub(in crate::server) struct Adoption {
     accepts: AtomicBool,
     /// Nothing of it is kept any more.
     declined: AtomicBool,
+    /// Its end of the socket is closed.
+    gone: AtomicBool,
     /// It was asked to stop: what it closes now, the next one may want.
     leaving: Arc<AtomicBool>,
     retired: AtomicBool,
+    /// What it has shut down for writing, and not closed.
+    parting: Parting,
     /// It is retired, and has closed the last connection that it had accepted.
     idle: Notify,
 }
@@ -124,7 +131,8 @@ impl Adoption {
     pub(in crate::server) async fn next(&self) -> Heard {
         loop {
             let Some(said) = self.control.receive().await else {
-                if is_ending(self.pid.load(Ordering::Relaxed)) {
+                let gone = self.gone.swap(true, Ordering::Relaxed);
+                if gone || is_ending(self.pid.load(Ordering::Relaxed)) {
                     return std::future::pending().await;
                 }
                 // Its new program has none of its listeners, and may want to bind their addresses.
@@ -170,8 +178,15 @@ impl Adoption {
                 self.idle.notify_one();
                 None
             }
+            wire::PART => {
+                if let Some(connection) = said.socket {
+                    self.parting.hold(connection);
+                }
+                None
+            }
             wire::PASS => {
                 if let Some(connection) = said.socket {
+                    self.parting.let_go(&connection);
                     limbo::hold(Arc::clone(&self.ledger), connection);
                 }
                 None
@@ -227,16 +242,17 @@ impl Adoption {
             self.ledger.closed(self.generation, inode);
             return Some(Heard::Adopted(self.adopted()));
         }
-        let (ledger, generation) = (Arc::clone(&self.ledger), self.generation);
-        let leaving = Arc::clone(&self.leaving);
+        // It may have it back itself.
+        self.ledger.put_down(self.generation, inode);
+        let (ledger, leaving) = (Arc::clone(&self.ledger), Arc::clone(&self.leaving));
         tokio::spawn(async move {
             tokio::time::sleep(ENDS).await;
             // It has gone on without.
             if !leaving.load(Ordering::Relaxed) {
-                ledger.closed(generation, inode);
+                ledger.forget(inode);
             }
         });
-        None
+        Some(Heard::Adopted(self.adopted()))
     }
 
     /// Why nothing of it is kept from now on, where that has just shown.
@@ -252,6 +268,11 @@ impl Adoption {
     /// Where it listens by way of us.
     pub(in crate::server) fn adopted(&self) -> Vec<Endpoint> {
         self.ledger.adopted(self.generation)
+    }
+
+    /// Whether it has a listener of those that are kept, also one on which it does not listen yet.
+    pub(in crate::server) fn has_any(&self) -> bool {
+        self.ledger.has_any(self.generation)
     }
 
     /// What the listeners that are kept are to be recognised by.

@@ -55,6 +55,10 @@ impl Adoption {
         match *self {}
     }
 
+    pub(in crate::server) fn has_any(&self) -> bool {
+        match *self {}
+    }
+
     pub(in crate::server) fn sockets(&self) -> Vec<KnownAs> {
         match *self {}
     }

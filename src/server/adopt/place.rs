@@ -41,7 +41,7 @@ fn is_plain(path: &Path) -> bool {
 }
 
 fn write(path: &Path, folder: &Path, image: &[u8]) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() == image.len() as u64) {
+    if fs::read(path).is_ok_and(|there| there == image) {
         return Ok(());
     }
     let mut file = NamedTempFile::new_in(folder)?;

@@ -100,6 +100,8 @@ async fn ended(mut stream: impl AsyncRead + Unpin) -> io::Result<()> {
 fn from_port(ip: IpAddr, port: u16) -> io::Result<TcpSocket> {
     let socket = if ip.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    // Its end leaves nothing behind that would be in the next one's way.
+    rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
     socket.bind((ip, port).into())?;
     Ok(socket)
 }
