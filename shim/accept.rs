@@ -8,14 +8,14 @@
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 
-use crate::listeners::{self, ACCEPTS, LISTENING, NONBLOCKING, Record, SHUT};
+use crate::listeners::{self, ACCEPTS, LISTENING, NONBLOCKING, Record, SHUT, WOKEN};
 use crate::real::{errno, fail};
 use crate::system::{
-    self, AF_UNIX, Credentials, EAGAIN, EINTR, EINVAL, F_GETFL, F_SETFD, F_SETFL, O_CLOEXEC,
-    O_NONBLOCK, POLLIN, Poll, SO_PEERCRED, SO_RCVTIMEO, SOL_SOCKET, Time,
+    self, AF_UNIX, Credentials, EAGAIN, ECONNABORTED, EINTR, EINVAL, F_GETFL, F_SETFD, F_SETFL,
+    O_CLOEXEC, O_NONBLOCK, POLLIN, Poll, SO_PEERCRED, SO_RCVTIMEO, SOL_SOCKET, Time,
 };
 use crate::wire::page::PROBE_UNIX;
-use crate::wire::{ACCEPTING, Message};
+use crate::wire::{ACCEPTING, Address, Message};
 use crate::{connections, control, page, process, real};
 
 /// `accept4`, by `real`, which gets the place for the address's length anew each time.
@@ -50,6 +50,10 @@ pub unsafe fn accept(
             }
             if record.is(SHUT) {
                 return fail(EINVAL);
+            }
+            if record.set(WOKEN, false) {
+                quieten(record);
+                return fail(ECONNABORTED);
             }
             if record.is(NONBLOCKING) {
                 refuse();
@@ -322,25 +326,55 @@ fn waking(record: &Record) -> Option<c_int> {
     }
 }
 
+/// A leaving server connects to itself: that is how a thread which waits in `accept` is told to look
+/// whether to go on. The connection goes to the next server, so the thread is woken by another way.
+///
+/// # Safety
+/// As `connect` demands.
+#[cold]
+pub unsafe fn wake_for(address: *const u8, length: u32) {
+    // SAFETY: the caller's.
+    let Some(target) = (unsafe { Address::read(address, length) }) else { return };
+    for descriptor in listeners::all() {
+        let same = |own: Address| own.family() == target.family() && own.port() == target.port();
+        if let Some(record) = listeners::known(descriptor)
+            && record.is(LISTENING)
+            && system::own_address(descriptor).is_some_and(same)
+            && (target.port() != 0 || record.asked().bytes.0 == target.bytes.0)
+            && !record.set(WOKEN, true)
+        {
+            waken(record);
+        }
+    }
+}
+
+fn waken(record: &Record) {
+    if let Some(counter) = counter_of(record) {
+        system::raise(counter);
+    }
+}
+
+fn quieten(record: &Record) {
+    if let Some(counter) = counter_of(record) {
+        system::lower(counter);
+    }
+}
+
+/// The counter that wakes who waits on this listener, where anybody has waited.
+fn counter_of(record: &Record) -> Option<c_int> {
+    let counter = process::own()?.wakes.get(record.index())?.load(SeqCst);
+    (counter != 0).then(|| counter.wrapping_sub(1))
+}
+
 /// `shutdown` of a listener: only this process does not accept from it any more.
 pub fn shut(record: &Record) {
     record.set(SHUT, true);
-    let place = process::own().and_then(|own| own.wakes.get(record.index()));
-    if let Some(counter) = place.map(|it| it.load(SeqCst))
-        && counter != 0
-    {
-        system::raise(counter.wrapping_sub(1));
-    }
+    waken(record);
 }
 
 /// The program listens again.
 pub fn reopen(record: &Record) {
     if record.set(SHUT, false) {
-        let place = process::own().and_then(|own| own.wakes.get(record.index()));
-        if let Some(counter) = place.map(|it| it.load(SeqCst))
-            && counter != 0
-        {
-            system::lower(counter.wrapping_sub(1));
-        }
+        quieten(record);
     }
 }

@@ -107,6 +107,10 @@ unsafe extern "C" fn connect(fd: c_int, address: *const u8, length: u32) -> c_in
     if listeners::known(fd).is_some_and(|it| !it.any(TAKEN | LISTENING)) && process::alone() {
         listeners::forget(fd);
     }
+    if page::leaving() {
+        // SAFETY: the caller's.
+        unsafe { accept::wake_for(address, length) };
+    }
     // SAFETY: the caller's.
     unsafe { real::connect(fd, address, length) }
 }

@@ -37,6 +37,9 @@ pub const ACCEPTS: u32 = 32;
 /// The program has shut it down, for itself.
 pub const SHUT: u32 = 64;
 
+/// The program has connected to it itself, while retired.
+pub const WOKEN: u32 = 128;
+
 /// Of one socket.
 pub struct Record {
     /// 0 where the record is free.
@@ -176,6 +179,12 @@ pub fn mark(descriptor: c_int) -> u8 {
 #[inline]
 pub fn hinted(descriptor: c_int) -> Option<&'static Record> {
     record(mark(descriptor))
+}
+
+/// The descriptors that may be of a socket which is known.
+pub fn all() -> impl Iterator<Item = c_int> {
+    let marked = |it: &(usize, &AtomicU8)| !matches!(it.1.load(SeqCst), 0 | OURS);
+    MARKS.iter().enumerate().filter(marked).map(|(index, _)| index as c_int)
 }
 
 /// The record of which the descriptor is.

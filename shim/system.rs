@@ -68,6 +68,7 @@ pub const EAGAIN: c_int = 11;
 pub const EINVAL: c_int = 22;
 pub const ENOSYS: c_int = 38;
 pub const EADDRINUSE: c_int = 98;
+pub const ECONNABORTED: c_int = 103;
 
 pub const AF_UNIX: u16 = 1;
 pub const AF_INET: u16 = 2;

@@ -1004,6 +1004,27 @@ fn a_signal_ends_the_wait_where_its_handler_wants_that() {
 }
 
 #[test]
+fn a_leaving_server_that_connects_to_itself_wakes_who_waits() {
+    let (tool, port) = (Tool::default(), free_port());
+    let mut one = tool.start();
+    one.does(&format!("std-listen 127.0.0.1:{port}"));
+    one.hears_of(LISTENING);
+    one.begins("a", "std-accept 3");
+    one.retire();
+    one.set(page::LEAVING, &1_u32.to_ne_bytes());
+    let socket = one.does("socket inet stream");
+    let connected = one.does(&format!("connect {socket} 127.0.0.1:{port}"));
+    assert_eq!(connected, "0");
+    let woken = one.line(Some("a"));
+    assert!(woken.contains("103"), "ECONNABORTED: {woken}");
+    // Once.
+    one.begins("a", "std-accept 3");
+    one.resume();
+    let accepted = one.line(Some("a"));
+    assert!(accepted.contains("127.0.0.1:"), "the connection was in the queue: {accepted}");
+}
+
+#[test]
 fn shutting_down_is_for_oneself() {
     let (tool, port) = (Tool::default(), free_port());
     let listen = format!("std-listen 127.0.0.1:{port}");
