@@ -51,10 +51,6 @@ impl Adoption {
         match *self {}
     }
 
-    pub(in crate::server) fn adopted(&self) -> Vec<Endpoint> {
-        match *self {}
-    }
-
     pub(in crate::server) fn has_any(&self) -> bool {
         match *self {}
     }
