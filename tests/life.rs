@@ -155,7 +155,8 @@ fn a_child_that_left_the_group_ends_too() {
     let project = Project::server("one");
     for (number, ending) in SIGNALS.into_iter().enumerate() {
         project.write("src/main.rs", with_a_group_of_its_own(&format!("number {number}")));
-        let mut run = project.watch(NONE);
+        // What is gone first can be told only where the old server is stopped first.
+        let mut run = project.watch(["--listen", "direct"]);
         let address = run.serving();
         let children = || -> Vec<u32> {
             let all = processes_of(&project.root).into_iter();
@@ -303,7 +304,8 @@ fn nobody_reading_is_no_reason_to_stop() {
 fn a_slow_server_is_waited_for_as_long_as_it_takes_and_no_longer() {
     let project = Project::copy("servers");
     let mut tool = project.tool(["watch", "slow-stop", "--port", "0", "--grace", "3600"]);
-    tool.command.args(EVENTS).args(["--", "1500"]);
+    // The next server waits only for one whose address it cannot share.
+    tool.command.args(["--listen", "direct"]).args(EVENTS).args(["--", "1500"]);
     let mut run = tool.start_with_events();
     let address = run.serving();
     project.edit("src/lib.rs", "\"one\"", "\"two\"");
@@ -330,7 +332,8 @@ fn a_slow_server_is_waited_for_as_long_as_it_takes_and_no_longer() {
 #[test]
 fn a_server_that_does_not_stop_is_killed_after_the_grace() {
     let project = Project::copy("servers");
-    let mut run = project.watch(["ignores-term", "--grace", "1.5"]);
+    // The next server waits only for one whose address it cannot share.
+    let mut run = project.watch(["ignores-term", "--grace", "1.5", "--listen", "direct"]);
     let address = run.serving();
     project.edit("src/lib.rs", "\"one\"", "\"two\"");
     let slow = run.wait_for("server-slow-to-stop");
