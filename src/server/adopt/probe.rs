@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpSocket, UnixStream};
+use tokio::time::{sleep, timeout};
 
 use super::control::Name;
 use super::ledger::Ledger;
@@ -18,6 +19,9 @@ use super::wire::page;
 /// How long a probe waits to be accepted. One that is accepted where the shim does not see it must
 /// not keep a server busy that serves one connection after the other.
 const WAITS: Duration = Duration::from_millis(500);
+
+/// How soon it is tried again where the one before has the same two ends.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Where probes come from, so that the shim knows them, and how many are on their way.
 #[derive(Debug, Default)]
@@ -67,10 +71,15 @@ pub(super) fn start(ledger: Arc<Ledger>, target: Name) {
     let Ok(port) = ledger.expect(|source| source.begin(&target)) else { return };
     tokio::spawn(async move {
         // One that still waits may be accepted later, and is expected for good.
-        if tokio::time::timeout(WAITS, probe(&target, port)).await.is_ok() {
+        let given_up = |error: io::Error| error.kind() == io::ErrorKind::TimedOut;
+        if !probe(&target, port).await.is_err_and(given_up) {
             ledger.expect(|source| source.end(&target));
         }
     });
+}
+
+async fn waited(end: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    timeout(WAITS, end).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 /// Until the connection is closed by the other side, or could not be made.
@@ -81,12 +90,22 @@ async fn probe(target: &Name, port: u16) -> io::Result<()> {
                 SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             };
-            ended(from_port(any, port)?.connect(reached_by(*address)).await?).await
+            let target = reached_by(*address);
+            let stream = loop {
+                match from_port(any, port)?.connect(target).await {
+                    // The one before is still on its way, and has waked nobody since.
+                    Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                        sleep(AGAIN).await;
+                    }
+                    other => break other?,
+                }
+            };
+            waited(ended(stream)).await
         }
-        Name::Path(path) => ended(UnixStream::connect(path).await?).await,
+        Name::Path(path) => waited(ended(UnixStream::connect(path).await?)).await,
         Name::Abstract(name) => {
             let name = [b"\0", name.as_slice()].concat();
-            ended(UnixStream::connect(OsString::from_vec(name)).await?).await
+            waited(ended(UnixStream::connect(OsString::from_vec(name)).await?)).await
         }
     }
 }
