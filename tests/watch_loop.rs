@@ -280,7 +280,8 @@ fn a_server_that_writes_a_watched_file_at_its_start_does_not_loop() {
 #[test]
 fn who_holds_the_port_that_a_server_wanted_is_named() {
     let project = Project::server("one");
-    let mut run = project.watch(NONE);
+    // Else the old server would keep it until the next one serves.
+    let mut run = project.watch(["--listen", "direct"]);
     let address = run.serving();
     // The next one cannot bind: it is in the way of itself.
     let listening = "TcpListener::bind(format!(\"127.0.0.1:{port}\"))";
