@@ -656,10 +656,11 @@ fn a_port_that_a_server_has_beside_ours_is_shared() {
         it.go(&format!("port {version} {port}"));
         let new = it.spawned();
         it.taken_over();
-        it.answers(version);
         let spawned = it.position_of("server-spawned", new);
         assert_eq!(it.run.log[spawned]["beside"], old, "{}", it.run.story());
+        // Until then both answer.
         it.wait_for_of("server-exited", old);
+        it.answers(version);
         it.run.rest();
     }
     assert_eq!(it.run.count("server-conflict"), 0, "{}", it.run.story());

@@ -217,6 +217,10 @@ impl Server {
         let welcome = [page.as_fd(), retired.as_fd(), active.as_fd(), its_hand.as_fd()];
         send(&ours, &message(WELCOME, 0), &welcome).unwrap();
         let mut command = Command::new(program());
+        // What the tests themselves are told.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STARIO")) {
+            command.env_remove(name);
+        }
         command
             .env("STARIO_ADOPT", "3")
             .env("LD_PRELOAD", SHIM)
