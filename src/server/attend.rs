@@ -30,8 +30,6 @@ const SETTLES: Duration = Duration::from_secs(1);
 /// What a server is told to do.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
-    Retire,
-    Resume,
     Drain,
     Terminate,
     Kill,
@@ -234,10 +232,7 @@ impl Server {
     }
 
     fn obey(&mut self, order: Order, group: &mut Group) {
-        let adoption = self.adoption.as_deref().into_iter();
         match order {
-            Order::Retire => adoption.for_each(Adoption::retire),
-            Order::Resume => adoption.for_each(Adoption::resume),
             // Once it is drained, it is asked to stop.
             Order::Drain => {}
             Order::Terminate => self.terminate(group),

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
 use tokio::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::Duration;
 use crate::event::{Artifact, Beside, Event, Exit, Generation, ServerEvent};
 use crate::process::{CONTROL_VARIABLE, Groups, Preload, Program, Stream};
 
+use adopt::Adoption;
 use attend::{Known, Order, Say, Server};
 use notify::Notify;
 
@@ -154,7 +155,7 @@ pub fn spawn(
     equipment: &Equipment<'_>,
     events: mpsc::UnboundedSender<Event>,
 ) -> ServerHandle {
-    let (orders, received) = mpsc::unbounded_channel();
+    let (sender, orders) = mpsc::unbounded_channel();
     let &Equipment { listener, .. } = equipment;
     // Without it the server cannot say that it is ready, and is asked nothing.
     let notify = equipment.notify.and_then(|folder| Notify::open(folder, generation).ok());
@@ -175,6 +176,7 @@ pub fn spawn(
     };
     // Here, so that the caller may close the listener as soon as this has returned.
     let program = command.program(listener.map(AsRef::as_ref), notify.as_ref(), preload);
+    let handle = ServerHandle { orders: sender, adoption: adoption.as_ref().map(Arc::downgrade) };
     let server = Server {
         artifact: command.artifact.clone(),
         groups: groups.clone(),
@@ -191,8 +193,8 @@ pub fn spawn(
         unix_socket: command.told.unix_socket.clone(),
         say,
     };
-    tokio::spawn(server.run(program, received));
-    ServerHandle { orders }
+    tokio::spawn(server.run(program, orders));
+    handle
 }
 
 /// A running server. Dropping it kills the server.
@@ -200,19 +202,24 @@ pub fn spawn(
 #[must_use = "dropping it kills the server"]
 pub struct ServerHandle {
     orders: mpsc::UnboundedSender<Order>,
+    /// Gone when the server is.
+    adoption: Option<Weak<Adoption>>,
 }
 
 impl ServerHandle {
-    /// Has it accept no more connections on what it has adopted.
+    /// Has it accept no more connections on what it has adopted. Done when this returns: what is said
+    /// to listen from then on must not meet the old one.
     pub fn retire(&self) {
-        // It has ended.
-        let _ = self.orders.send(Order::Retire);
+        self.adoption().inspect(|adoption| adoption.retire());
     }
 
-    /// Has it accept connections again.
+    /// Has it accept connections again. Done when this returns.
     pub fn resume(&self) {
-        // It has ended.
-        let _ = self.orders.send(Order::Resume);
+        self.adoption().inspect(|adoption| adoption.resume());
+    }
+
+    fn adoption(&self) -> Option<Arc<Adoption>> {
+        self.adoption.as_ref().and_then(Weak::upgrade)
     }
 
     /// Asks every process of its group to stop (SIGTERM) once what it has accepted allows for it: it
