@@ -2,12 +2,15 @@
 # make test     all tests that this machine can run; what is skipped is named at the end
 # make swaps    a hundred swaps of each kind of server under load, and what was counted
 # make adopt    fifty swaps of each framework's own example under load, and what was counted
+# make bench    from a save to the new answer, under other runners and ours: a quarter of an hour, more the
+#               first time. RUN='stario cargo-watch swap': only these runners, these figures
+# make bench-pure  the parts that touch nothing: filter, globs, supervisor
 # make install  cargo-stario into cargo's bin folder
 
 CARGO ?= cargo
 APP := fixtures/tiles
 
-.PHONY: dev test swaps adopt lint install
+.PHONY: dev test swaps adopt bench bench-pure lint install
 
 dev:
 	$(CARGO) build --quiet
@@ -34,6 +37,12 @@ swaps:
 
 adopt:
 	STARIO_SWAPS=$${STARIO_SWAPS:-50} $(CARGO) test --test adopt_load -- --nocapture --test-threads 1
+
+bench:
+	$(CARGO) bench --bench runners -- $(RUN)
+
+bench-pure:
+	$(CARGO) bench --bench pure
 
 lint:
 	$(CARGO) fmt --check

@@ -36,7 +36,7 @@ pub(crate) struct Figures {
     pub(crate) memory: Vec<u64>,
 }
 
-/// Of many: the middle, and the quartles around it.
+/// Of many: the middle, and the quartiles around it.
 pub(crate) struct Spread {
     pub(crate) low: Duration,
     pub(crate) median: Duration,
@@ -54,7 +54,7 @@ impl Spread {
             let (place, rest) = (last * quarter / 4, last * quarter % 4);
             let low = all[place as usize];
             let high = all.get(place as usize + 1).copied().unwrap_or(low);
-            low + (high - low) * rest / 4
+            low + high.saturating_sub(low) * rest / 4
         };
         Some(Self { low: at(1), median: at(2), high: at(3) })
     }

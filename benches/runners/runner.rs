@@ -135,11 +135,10 @@ impl Runner {
     /// Its command line, as it is typed.
     pub(crate) fn typed(&self) -> String {
         let words = self.words.iter().chain(if self.kind == Kind::Hand { self.cargo } else { &[] });
-        let quoted = words.map(|word| match word.contains(' ') {
-            true => format!("'{word}'"),
-            false => (*word).to_owned(),
-        });
-        quoted.collect::<Vec<_>>().join(" ")
+        let quoted = |word: &&str| {
+            if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() }
+        };
+        words.map(quoted).collect::<Vec<_>>().join(" ")
     }
 
     /// The build that it does, by hand.

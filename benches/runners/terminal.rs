@@ -83,18 +83,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What has been printed, and when. Its clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Output(Arc<(Mutex<Vec<(u8, Instant)>>, Condvar)>);
+pub(crate) struct Output(Arc<Printed>);
+
+#[derive(Default)]
+struct Printed {
+    bytes: Mutex<Vec<(u8, Instant)>>,
+    more: Condvar,
+}
 
 impl Output {
     /// How much there is.
     pub(crate) fn length(&self) -> usize {
-        lock(&self.0.0).len()
+        lock(&self.0.bytes).len()
     }
 
     /// When `wanted` was printed, at `from` or later. Waits for it until then.
     pub(crate) fn printed(&self, wanted: &str, from: usize, until: Instant) -> Option<Instant> {
-        let (bytes, more) = &*self.0;
-        let mut bytes = lock(bytes);
+        let mut bytes = lock(&self.0.bytes);
         loop {
             let mut places = bytes.get(from..).unwrap_or_default().windows(wanted.len());
             let is_wanted = |it: &[(u8, Instant)]| it.iter().map(|it| it.0).eq(wanted.bytes());
@@ -102,13 +107,13 @@ impl Output {
                 return found.last().map(|it| it.1);
             }
             let left = until.checked_duration_since(Instant::now())?;
-            bytes = more.wait_timeout(bytes, left).unwrap_or_else(PoisonError::into_inner).0;
+            bytes = self.0.more.wait_timeout(bytes, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// The end of it, for who has to find out what went wrong.
     pub(crate) fn tail(&self) -> String {
-        let bytes = lock(&self.0.0);
+        let bytes = lock(&self.0.bytes);
         let bytes: Vec<_> =
             bytes.iter().skip(bytes.len().saturating_sub(2_000)).map(|it| it.0).collect();
         console::strip_ansi_codes(&String::from_utf8_lossy(&bytes)).into_owned()
@@ -116,8 +121,8 @@ impl Output {
 
     fn add(&self, bytes: &[u8]) {
         let now = Instant::now();
-        lock(&self.0.0).extend(bytes.iter().map(|byte| (*byte, now)));
-        self.0.1.notify_all();
+        lock(&self.0.bytes).extend(bytes.iter().map(|byte| (*byte, now)));
+        self.0.more.notify_all();
     }
 }
 
