@@ -75,6 +75,8 @@ fn globs(count: usize) -> impl Iterator<Item = String> {
 fn filter(criterion: &mut Criterion) {
     let project = Project::new();
     let mut group = criterion.benchmark_group("filter, 10,000 paths");
+    // Whole rounds of it take a while.
+    group.sample_size(10);
     // A tenth of them are logs, backups and databases each.
     let usual = FILES * 7 / 10;
     for count in [0, 10, 500] {
