@@ -37,6 +37,8 @@ pub struct Config {
     pub tracer: Option<String>,
     /// How the server gets its socket.
     pub listen: Listen,
+    /// The profile to build with, where one is named.
+    pub profile: Option<String>,
     /// How long a server may take to stop.
     pub grace: Duration,
     /// Where the events for scripts go.
@@ -97,13 +99,15 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The default time that a server may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Takes each setting from the strongest place that names it. `watch` is `None` for `serve`.
+/// Takes each setting from the strongest place that names it. `profile`: as typed. `watch` is `None` for
+/// `serve`.
 ///
 /// # Errors
 ///
 /// A value that cannot be read, with the place that it comes from.
 pub fn resolve(
     server: &ServerOptions,
+    profile: Option<&str>,
     watch: Option<&WatchOptions>,
     layers: &Layers<'_>,
 ) -> Result<Config, Failure> {
@@ -119,6 +123,7 @@ pub fn resolve(
         unix_socket: one("unix-socket", &server.unix_socket).map(|it| path(&it)).transpose()?,
         tracer: read(one("tracer", &server.tracer), values::tracer)?,
         listen: read(one("listen", &server.listen), values::listen)?.unwrap_or_default(),
+        profile: read(layers.one("profile", profile.map(OsStr::new)), values::profile)?,
         grace: read(one("grace", &server.grace), values::seconds)?.unwrap_or(GRACE),
         events: resolve_events(server, layers)?,
         swap: read(one("swap", &watch.swap), values::swap)?.unwrap_or_default(),
