@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::project::Project;
 use crate::runner::{FLOOR, Kind, OURS, OURS_BY_HAND, Runner};
 
 /// One save that came through.
@@ -25,6 +26,8 @@ pub(crate) struct Swap {
 /// All of one runner.
 pub(crate) struct Figures {
     pub(crate) runner: &'static Runner,
+    /// How it is started.
+    typed: String,
     pub(crate) swaps: Vec<Swap>,
     /// Saves that never came through, or mistakes that were never told.
     pub(crate) missed: usize,
@@ -61,9 +64,9 @@ impl Spread {
 }
 
 impl Figures {
-    pub(crate) fn of(runner: &'static Runner) -> Self {
+    pub(crate) fn of(runner: &'static Runner, project: &Project) -> Self {
         let (swaps, diagnostics, starts, memory) = Default::default();
-        Self { runner, swaps, missed: 0, diagnostics, starts, memory }
+        Self { runner, typed: runner.typed(project), swaps, missed: 0, diagnostics, starts, memory }
     }
 
     pub(crate) fn took(&self) -> Option<Spread> {
@@ -102,7 +105,7 @@ impl Figures {
         });
         json!({
             "name": self.runner.name,
-            "command": self.runner.typed(),
+            "command": self.typed,
             "swaps": swaps.collect::<Vec<_>>(),
             "missed": self.missed,
             "diagnostic-ms": all(&self.diagnostics),
@@ -171,7 +174,7 @@ impl Report {
             let _ = writeln!(text, "{}: {} saves missed.", figures.runner.name, figures.missed);
         }
         for figures in &self.figures {
-            let _ = writeln!(text, "{:<15} {}", figures.runner.name, figures.runner.typed());
+            let _ = writeln!(text, "{:<15} {}", figures.runner.name, figures.typed);
         }
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
         let load = self.load.split(' ').next().unwrap_or_default();

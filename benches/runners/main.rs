@@ -57,7 +57,8 @@ fn main() -> anyhow::Result<()> {
 
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let began = Instant::now();
-    let mut all: Vec<_> = runners.iter().map(|runner| figures::Figures::of(runner)).collect();
+    let mut all: Vec<_> =
+        runners.iter().map(|runner| figures::Figures::of(runner, &project)).collect();
     for round in 0..rounds {
         for turn in 0..runners.len() {
             let turn = (turn + round) % runners.len();

@@ -166,6 +166,6 @@ impl<'a> Running<'a> {
 
 /// The server alone.
 fn server(runner: &Runner, project: &Project, output: &Output) -> Result<Session> {
-    let executable = project.folder.join("target").join(runner.profile).join("ordinary");
+    let executable = project.folder.join(runner.executable());
     Session::start(&[executable.to_string_lossy().into_owned()], project, output)
 }

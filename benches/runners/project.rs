@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use cargo_stario::cli;
+use cargo_stario::plan::{self, Plan, Source};
 
 use crate::terminal;
 
@@ -23,6 +25,10 @@ pub(crate) struct Project {
     pub(crate) path: OsString,
     /// Free when we began.
     pub(crate) port: u16,
+    /// What our `watch` calls cargo.
+    pub(crate) cargo: String,
+    /// What it tells cargo of the profile.
+    pub(crate) profile: Vec<String>,
     edits: AtomicU32,
 }
 
@@ -42,7 +48,11 @@ impl Project {
             ensure!(made.context("git")?.success(), "git init");
         }
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        Ok(Self { folder, path, port, edits: AtomicU32::new(0) })
+        let plan = plan(&folder)?;
+        let profile = plan.profile.args();
+        let texts = profile.iter().map(|it| it.to_string_lossy().into_owned());
+        let (cargo, profile) = (plan.cargo.to_string_lossy().into_owned(), texts.collect());
+        Ok(Self { folder, path, port, cargo, profile, edits: AtomicU32::new(0) })
     }
 
     /// Saves another greeting. Returns it, and when.
@@ -69,4 +79,18 @@ impl Project {
         fs::write(path, text)?;
         Ok(now)
     }
+}
+
+/// What our `watch` would do in this folder.
+fn plan(folder: &Path) -> Result<Plan> {
+    let words = ["cargo-stario", "watch"].map(OsString::from);
+    let source = Source {
+        command: cli::parse(words.into_iter())?,
+        // `CARGO` among it, as cargo has it for its subcommands.
+        env: std::env::vars_os().collect(),
+        current_dir: folder.to_owned(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let plan = runtime.block_on(plan::resolve(&source, None));
+    plan.map_err(|failure| anyhow!("{failure:?}"))
 }

@@ -11,12 +11,10 @@ pub(crate) struct Runner {
     /// What it is called on our command line and in the tables.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// What it is typed like. `PORT` stands for the port.
+    /// What is typed, unless it is done by hand. `PORT` stands for the port.
     words: &'static [&'static str],
-    /// What cargo is told beyond `build` or `run`, for the same executable.
-    cargo: &'static [&'static str],
-    /// The folder in the target folder that this executable lies in.
-    pub(crate) profile: &'static str,
+    /// What it builds.
+    build: Build,
     /// What has to be installed.
     pub(crate) tools: &'static [Tool],
     /// The runner's own executables.
@@ -31,21 +29,29 @@ pub(crate) enum Kind {
     Ours,
 }
 
+/// What is told to cargo.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Build {
+    /// Nothing.
+    Dev,
+    /// The feature by which the server takes a socket.
+    Listenfd,
+    /// What our `watch` tells it, and it is the cargo itself, not rustup's.
+    Stario,
+}
+
 /// The floor: nobody who calls cargo with its defaults can be faster.
 pub(crate) const FLOOR: &str = "by-hand";
 /// What ours does, without ours.
 pub(crate) const OURS_BY_HAND: &str = "by-hand-stario";
 pub(crate) const OURS: &str = "stario";
 
-const LISTENFD: &[&str] = &["--features", "listenfd"];
-
 const RUNNERS: &[Runner] = &[
     Runner {
         name: FLOOR,
         kind: Kind::Hand,
-        words: &["cargo", "run"],
-        cargo: &[],
-        profile: "debug",
+        words: &[],
+        build: Build::Dev,
         tools: &[],
         programs: &[],
     },
@@ -53,8 +59,7 @@ const RUNNERS: &[Runner] = &[
         name: "cargo-watch",
         kind: Kind::Other,
         words: &["cargo", "watch", "-x", "run"],
-        cargo: &[],
-        profile: "debug",
+        build: Build::Dev,
         tools: &[CARGO_WATCH],
         programs: &["cargo-watch"],
     },
@@ -62,8 +67,7 @@ const RUNNERS: &[Runner] = &[
         name: "watchexec",
         kind: Kind::Other,
         words: &["watchexec", "-r", "--", "cargo", "run"],
-        cargo: &[],
-        profile: "debug",
+        build: Build::Dev,
         tools: &[WATCHEXEC],
         programs: &["watchexec"],
     },
@@ -71,8 +75,7 @@ const RUNNERS: &[Runner] = &[
         name: "bacon",
         kind: Kind::Other,
         words: &["bacon", "run-long"],
-        cargo: &[],
-        profile: "debug",
+        build: Build::Dev,
         tools: &[BACON],
         programs: &["bacon"],
     },
@@ -91,8 +94,7 @@ const RUNNERS: &[Runner] = &[
             "-x",
             "run --features listenfd",
         ],
-        cargo: LISTENFD,
-        profile: "debug",
+        build: Build::Listenfd,
         tools: &[CARGO_WATCH, SYSTEMFD],
         programs: &["cargo-watch", "systemfd"],
     },
@@ -100,17 +102,15 @@ const RUNNERS: &[Runner] = &[
         name: OURS,
         kind: Kind::Ours,
         words: &["cargo", "stario", "watch", "--port", "PORT"],
-        cargo: &[],
-        profile: "debug",
+        build: Build::Stario,
         tools: &[],
         programs: &["cargo-stario"],
     },
     Runner {
         name: OURS_BY_HAND,
         kind: Kind::Hand,
-        words: &["cargo", "run"],
-        cargo: &[],
-        profile: "debug",
+        words: &[],
+        build: Build::Stario,
         tools: &[],
         programs: &[],
     },
@@ -118,8 +118,7 @@ const RUNNERS: &[Runner] = &[
         name: "stario-dev",
         kind: Kind::Ours,
         words: &["cargo", "stario", "watch", "--port", "PORT", "--profile", "dev"],
-        cargo: &[],
-        profile: "debug",
+        build: Build::Dev,
         tools: &[],
         programs: &["cargo-stario"],
     },
@@ -128,22 +127,48 @@ const RUNNERS: &[Runner] = &[
 impl Runner {
     /// Its command line.
     pub(crate) fn words(&self, project: &Project) -> Vec<String> {
+        if self.kind == Kind::Hand {
+            return self.cargo("run", project);
+        }
         let port = project.port.to_string();
         self.words.iter().map(|word| word.replace("PORT", &port)).collect()
     }
 
     /// Its command line, as it is typed.
-    pub(crate) fn typed(&self) -> String {
-        let words = self.words.iter().chain(if self.kind == Kind::Hand { self.cargo } else { &[] });
-        let quoted = |word: &&str| {
-            if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() }
+    pub(crate) fn typed(&self, project: &Project) -> String {
+        let words = self.words(project);
+        let quoted = |word: &String| {
+            if word.contains([' ', '"', '*']) { format!("'{word}'") } else { word.clone() }
         };
-        words.map(quoted).collect::<Vec<_>>().join(" ")
+        words.iter().map(quoted).collect::<Vec<_>>().join(" ")
     }
 
     /// The build that it does, by hand.
-    pub(crate) fn by_hand(&self, _project: &Project) -> Vec<String> {
-        ["cargo", "build"].iter().chain(self.cargo).map(ToString::to_string).collect()
+    pub(crate) fn by_hand(&self, project: &Project) -> Vec<String> {
+        self.cargo("build", project)
+    }
+
+    fn cargo(&self, verb: &str, project: &Project) -> Vec<String> {
+        let words = |cargo: &str, options: &[&str]| {
+            [cargo, verb].iter().chain(options).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        match self.build {
+            Build::Dev => words("cargo", &[]),
+            Build::Listenfd => words("cargo", &["--features", "listenfd"]),
+            Build::Stario => {
+                let mut words = words(&project.cargo, &[]);
+                words.extend_from_slice(&project.profile);
+                words
+            }
+        }
+    }
+
+    /// Where that puts the server, in the project's folder.
+    pub(crate) fn executable(&self) -> &'static str {
+        match self.build {
+            Build::Dev | Build::Listenfd => "target/debug/ordinary",
+            Build::Stario => "target/stario/ordinary",
+        }
     }
 }
 
