@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::project::Project;
 use crate::runner::{FLOOR, Kind, OURS, OURS_BY_HAND, Runner};
 
+/// The load of a machine that has nothing else to do.
+const QUIET: f64 = 0.5;
+
 /// One save that came through.
 #[derive(Default)]
 pub(crate) struct Swap {
@@ -178,8 +181,10 @@ impl Report {
         }
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
         let load = self.load.split(' ').next().unwrap_or_default();
+        let noisy = load.parse().is_ok_and(|load: f64| load > QUIET);
+        let noisy = if noisy { " That is not a quiet machine: run it again." } else { "" };
         let took = self.took.as_secs() / 60;
-        let _ = writeln!(text, "{cpus} CPUs, load {load} before it began, {took} minutes.");
+        let _ = writeln!(text, "{cpus} CPUs, load {load} before it began, {took} minutes.{noisy}");
         text
     }
 

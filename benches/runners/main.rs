@@ -45,6 +45,8 @@ fn main() -> anyhow::Result<()> {
     let rounds = number("STARIO_BENCH_ROUNDS", 4)?;
     let edits = number("STARIO_BENCH_EDITS", 5)?;
 
+    // Before our own builds, which are load as well.
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     std::fs::create_dir_all(&results).with_context(|| results.display().to_string())?;
     let path = tools::install(&runners, &results)?;
@@ -55,7 +57,6 @@ fn main() -> anyhow::Result<()> {
         measure::build(runner, &project)?;
     }
 
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let began = Instant::now();
     let mut all: Vec<_> =
         runners.iter().map(|runner| figures::Figures::of(runner, &project)).collect();
