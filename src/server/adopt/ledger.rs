@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::control::{Hand, Name, Said};
@@ -23,6 +23,9 @@ struct Books {
     kept: Vec<Kept>,
     servers: BTreeMap<Generation, Server>,
     probes: Source,
+    /// The listeners, by inode, on which a probe wakes whoever accepts; and whether it has to be done
+    /// once more.
+    waking: BTreeMap<u64, bool>,
 }
 
 /// A server that adopts.
@@ -325,23 +328,40 @@ impl Ledger {
         let _ = server.page.retire(retired);
     }
 
-    /// Hands a connection that came to this address to the server that accepts there. Nothing comes
-    /// of it where there is none: then it is closed.
-    pub(super) fn pass(self: &Arc<Self>, connection: &OwnedFd, address: &Name) {
+    /// Hands a connection that came to this address to the server that accepts there.
+    pub(super) fn pass(
+        self: &Arc<Self>,
+        connection: BorrowedFd<'_>,
+        address: &Name,
+    ) -> io::Result<()> {
         let mut books = self.books();
         let Books { kept, servers, .. } = &mut *books;
         let mut places = kept.iter().filter(|kept| kept.is_in_the_way_of(address));
-        let given = places.find_map(|kept| {
+        let found = places.find_map(|kept| {
             let accepts = |it: &&Generation| servers.get(it).is_some_and(|server| !server.retired);
-            let newest = kept.listening.iter().rev().find(accepts)?;
-            let server = servers.get_mut(newest)?;
-            server.give(connection.as_fd(), kept.inode).ok().map(|()| kept.actual.clone())
+            Some((kept, *kept.listening.iter().rev().find(accepts)?))
         });
+        let (kept, newest) = found.ok_or(io::ErrorKind::NotFound)?;
+        let server = servers.get_mut(&newest).ok_or(io::ErrorKind::NotFound)?;
+        server.give(connection, kept.inode)?;
+        let (inode, target) = (kept.inode, kept.actual.clone());
+        // One that is on its way may have come too soon for this one.
+        let wakes = books.waking.insert(inode, true).is_none();
         drop(books);
-        if let Some(target) = given {
-            // It wakes who waits in `accept`.
-            probe::start(Arc::clone(self), target);
+        if wakes {
+            probe::wake(Arc::clone(self), inode, target);
         }
+        Ok(())
+    }
+
+    /// Whether a connection was laid there for this listener since the last time that this was asked.
+    pub(super) fn wakes(&self, listener: u64) -> bool {
+        let mut books = self.books();
+        let again = books.waking.get_mut(&listener).is_some_and(std::mem::take);
+        if !again {
+            books.waking.remove(&listener);
+        }
+        again
     }
 
     /// Changes what is expected of connections of the tool's own, and tells every server.
@@ -381,6 +401,7 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::fd::AsFd;
 
     use super::*;
 
