@@ -8,6 +8,7 @@ mod support;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 use support::load::{Connections, Load, Open, Target};
 use support::unchanged::address;
 use support::{
-    PATIENCE, Project, Run, Tool, eventually, get, lives, unchanged, wait_until_nothing_is_left,
+    PATIENCE, Project, Run, Tool, eventually, get, lives, needs, signal, unchanged,
+    wait_until_nothing_is_left,
 };
 
 /// No argument.
@@ -724,5 +726,93 @@ fn a_server_on_io_uring_is_stopped_first() {
     let mut it = Adopting { project, run, mark: 0 };
     it.answers(address, "v0");
     falls_back(&mut it, address, "io_uring", |project, version| project.write("version", version));
+    it.end("TERM", Some(143));
+}
+
+/// A server that shares what it binds is followed by one that cannot: that is started once more, with
+/// the old one stopped first, and the next one that can shares again.
+fn is_followed_by_one_that_cannot(change: impl Fn(&Project), back: impl Fn(&Project), why: &str) {
+    let address = address();
+    let mut it = Adopting::start(&format!("good one {address}"), NONE);
+    it.swap(&format!("good two {address}"), address, "two");
+    let (old, _) = it.last();
+    it.go(&format!("good three {address}"));
+    change(&it.project);
+    it.answers(address, "three");
+    it.wait_for_of("server-exited", old);
+    it.run.wait_for_stderr(why);
+    it.run.rest();
+    assert_eq!(it.since("server-restored"), 0, "{}", it.run.story());
+    // From then on not even tried beside the old one.
+    it.go(&format!("good four {address}"));
+    assert_eq!(it.wait_for("server-spawned")["beside"], Value::Null, "{}", it.run.story());
+    it.answers(address, "four");
+    it.run.rest();
+    it.go(&format!("good five {address}"));
+    back(&it.project);
+    it.answers(address, "five");
+    it.run.rest();
+    it.swap(&format!("good six {address}"), address, "six");
+    it.end("TERM", Some(143));
+}
+
+#[test]
+fn a_server_that_becomes_a_static_one_is_started_alone() {
+    let flags = |flags: &'static str| {
+        move |project: &Project| {
+            project.write(".cargo/config.toml", format!("[build]\nrustflags = [{flags}]\n"));
+        }
+    };
+    let linked_statically = flags("\"-C\", \"target-feature=+crt-static\"");
+    is_followed_by_one_that_cannot(linked_statically, flags(""), "linked statically");
+}
+
+/// A program with more rights than its user, as the loader sees it, gets nothing preloaded.
+#[test]
+fn a_server_in_which_the_shim_is_not_loaded_is_started_alone() {
+    let output = Command::new("id").arg("-G").output().expect("every system has `id`");
+    let groups = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let is_root = rustix::process::getuid().is_root();
+    let other = groups.split(' ').nth(1).or(is_root.then_some("1"));
+    let Some(group) = other.filter(|_| needs("a second group", other.is_some())) else { return };
+    let link = format!(
+        "#!/bin/sh\ncc \"$@\" || exit\nwhile [ \"$1\" != -o ]; do shift; done\n\
+         case $2 in *binds*) chgrp {group} \"$2\" && chmod g+s \"$2\";; esac\n"
+    );
+    let with_rights = |project: &Project| {
+        project.write("linker/cc", &link);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(project.path("linker/cc"), mode).expect("it is ours");
+        let linker = "[target.'cfg(all())']\nlinker = \"./linker/cc\"\n";
+        project.write(".cargo/config.toml", linker);
+        project.edit("src/bin/binds.rs", "no database", "no data base");
+    };
+    let without = |project: &Project| {
+        project.write(".cargo/config.toml", "");
+        project.edit("src/bin/binds.rs", "no data base", "no database");
+    };
+    is_followed_by_one_that_cannot(with_rights, without, "has not loaded the shim");
+}
+
+#[test]
+fn a_server_that_comes_to_make_its_own_system_calls_has_its_address_once_the_old_one_is_gone() {
+    let address = address();
+    let raw = Project::copy("servers").read("src/bin/raw.rs");
+    let mut it = Adopting::start(&format!("good one {address}"), NONE);
+    it.swap(&format!("good two {address}"), address, "two");
+    let (old, pid) = it.last();
+    it.go(&format!("good three {address}"));
+    it.project.write("src/bin/binds.rs", &raw);
+    let new = it.spawned();
+    assert_eq!(it.wait_for_of("server-exited", new)["serving"], old, "{}", it.run.story());
+    it.answers(address, "two");
+    // What it had is kept for the next one no more.
+    signal(pid, "KILL");
+    it.wait_for_of("server-exited", old);
+    it.run.rest();
+    it.go(&format!("good four {address}"));
+    it.answers(address, "four");
+    assert_eq!(it.since("server-exited"), 0, "{}", it.run.story());
+    it.run.wait_for_stderr("without the C library");
     it.end("TERM", Some(143));
 }

@@ -23,6 +23,8 @@ struct Books {
     kept: Vec<Kept>,
     servers: BTreeMap<Generation, Server>,
     probes: Source,
+    /// The last server that has ended had asked for nothing: it may have failed for what is kept.
+    in_vain: bool,
     /// The listeners, by inode, on which a probe wakes whoever accepts; and whether it has to be done
     /// once more.
     waking: BTreeMap<u64, bool>,
@@ -36,6 +38,8 @@ struct Server {
     /// How many connections it was handed.
     handed: u32,
     retired: bool,
+    /// It has bound anything where the shim sees it.
+    binds: bool,
 }
 
 impl Server {
@@ -102,20 +106,24 @@ impl Ledger {
     /// A server is about to start.
     pub(super) fn enter(&self, generation: Generation, page: Arc<Page>, hand: Hand) {
         let mut books = self.books();
-        books.servers.insert(generation, Server { page, hand, handed: 0, retired: false });
+        let server = Server { page, hand, handed: 0, retired: false, binds: false };
+        books.servers.insert(generation, server);
         books.protect();
     }
 
     /// A server has ended. What it alone had is kept, for the one to come, as long as no other server
-    /// listens: then it is no longer wanted.
+    /// listens: then it is no longer wanted. Nor is it after one that has never asked for it, since it
+    /// may want the same addresses by a way that the shim does not see.
     pub(super) fn leave(&self, generation: Generation) {
         let mut books = self.books();
-        books.servers.remove(&generation);
+        if let Some(server) = books.servers.remove(&generation) {
+            books.in_vain |= !server.binds;
+        }
         for kept in &mut books.kept {
             kept.users.remove(&generation);
             kept.listening.remove(&generation);
         }
-        if books.kept.iter().any(|kept| !kept.listening.is_empty()) {
+        if books.in_vain || books.kept.iter().any(|kept| !kept.listening.is_empty()) {
             books.prune();
         }
     }
@@ -130,6 +138,7 @@ impl Ledger {
     pub(super) fn claim(&self, generation: Generation, said: &Said) -> Option<Arc<OwnedFd>> {
         let asked = said.asked.as_ref()?;
         let mut books = self.books();
+        books.asks(generation);
         let any_port = said.kind == wire::LISTEN;
         let found = books.kept.iter_mut().find(|kept| {
             let same = if any_port { kept.asked == *asked } else { kept.answers(said, asked) };
@@ -153,6 +162,7 @@ impl Ledger {
             return false;
         };
         let mut books = self.books();
+        books.asks(generation);
         books.kept.push(Kept {
             asked,
             actual,
@@ -381,6 +391,14 @@ impl Ledger {
 }
 
 impl Books {
+    /// A server binds where the shim sees it: so may the next one.
+    fn asks(&mut self, generation: Generation) {
+        self.in_vain = false;
+        if let Some(server) = self.servers.get_mut(&generation) {
+            server.binds = true;
+        }
+    }
+
     fn prune(&mut self) {
         self.kept.retain(|kept| !kept.users.is_empty() || kept.lent);
         self.protect();
@@ -501,6 +519,33 @@ mod tests {
         ledger.prune();
         assert!(!ledger.holds(&tcp("127.0.0.1:3001").endpoint()));
         assert!(ledger.holds(&tcp("127.0.0.1:3000").endpoint()));
+    }
+
+    /// A server starts.
+    fn enter(ledger: &Ledger, generation: Generation) {
+        let (hand, _) = Hand::pair().expect("a pair");
+        ledger.enter(generation, Arc::new(Page::new().expect("a page")), hand);
+    }
+
+    #[test]
+    fn what_nobody_has_is_given_up_after_a_server_that_has_not_asked_for_it() {
+        let third = Generation(3);
+        let ledger = Ledger::default();
+        enter(&ledger, OLD);
+        ledger.keep(OLD, on("127.0.0.1:3000", 7));
+        enter(&ledger, NEW);
+        ledger.leave(NEW);
+        assert!(ledger.holds(&tcp("127.0.0.1:3000").endpoint()), "the old one has it");
+        ledger.leave(OLD);
+        assert!(!ledger.holds(&tcp("127.0.0.1:3000").endpoint()));
+        // One that has asked may come to nothing for another reason.
+        enter(&ledger, NEW);
+        ledger.keep(NEW, on("127.0.0.1:3000", 7));
+        ledger.leave(NEW);
+        enter(&ledger, third);
+        ledger.claim(third, &bind("127.0.0.1:3000"));
+        ledger.leave(third);
+        assert!(ledger.holds(&tcp("127.0.0.1:3000").endpoint()), "it is for the next one");
     }
 
     #[test]

@@ -292,6 +292,11 @@ impl Adoption {
         self.ledger.sockets()
     }
 
+    /// Whether its shim has spoken: else it has none, and can share nothing.
+    pub(in crate::server) fn greeted(&self) -> bool {
+        self.greeted.load(Ordering::Relaxed)
+    }
+
     /// Whether the tool keeps a listener that has this address.
     pub(in crate::server) fn holds(&self, endpoint: &Endpoint) -> bool {
         self.ledger.holds(endpoint)
