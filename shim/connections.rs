@@ -9,8 +9,8 @@
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
-use crate::wire::{IDLE, Message, PART, PASS};
 use crate::system::{self, TcpInfo};
+use crate::wire::{IDLE, Message, PART, PASS};
 use crate::{control, page, process};
 
 fn place(descriptor: c_int) -> Option<(&'static AtomicU64, u64)> {
@@ -102,7 +102,8 @@ pub fn passes(descriptor: c_int) -> bool {
 /// be told, no.
 #[cold]
 fn owes(descriptor: c_int) -> bool {
-    let (Some(info), Some(unread)) = (system::tcp_info(descriptor), system::unread(descriptor)) else {
+    let (Some(info), Some(unread)) = (system::tcp_info(descriptor), system::unread(descriptor))
+    else {
         return false;
     };
     let end = u64::from(info.state == TcpInfo::CLOSE_WAIT);

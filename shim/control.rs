@@ -12,8 +12,8 @@ use core::sync::atomic::{
 };
 
 use crate::system::{
-    self, EAGAIN, EINTR, ETOOMANYREFS, F_DUPFD_CLOEXEC, Header, Identity, MSG_CMSG_CLOEXEC, MSG_DONTWAIT,
-    MSG_NOSIGNAL, Part, RIGHTS_HEAD, Rights, SCM_RIGHTS, SOL_SOCKET,
+    self, EAGAIN, EINTR, ETOOMANYREFS, F_DUPFD_CLOEXEC, Header, Identity, MSG_CMSG_CLOEXEC,
+    MSG_DONTWAIT, MSG_NOSIGNAL, Part, RIGHTS_HEAD, Rights, SCM_RIGHTS, SOL_SOCKET,
 };
 use crate::wire::{self, MESSAGE, Message, PAGE, WELCOME};
 use crate::{listeners, page, process};
