@@ -1,14 +1,16 @@
-//! Where file events come from: `notify`, behind the debouncer. Nothing else here knows either.
+//! Where file events come from: the system's watcher, behind the debouncer. Nothing else here knows
+//! either.
 
 use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, MetadataKind, ModifyKind, RenameMode};
-use notify::{Event, EventHandler, RecommendedWatcher, RecursiveMode, Watcher, WatcherKind};
+use notify::{Event, EventHandler, RecursiveMode, Watcher, WatcherKind};
 use notify_debouncer_mini::{Config, Debouncer, new_debouncer_opt};
 
 use super::Message;
+use super::platform::System;
 
 /// What an overflow is called on its way through the debouncer.
 const OVERFLOW: &str = "events were lost";
@@ -52,10 +54,10 @@ pub(super) fn open(debounce: Duration, inbox: Sender<Message>) -> notify::Result
     Ok(Box::new(debouncer))
 }
 
-/// The recommended watcher, without what is no change. The debouncer forgets the kind of an event,
+/// The system's watcher, without what is no change. The debouncer forgets the kind of an event,
 /// so that this is the last place to tell that rustc has only *read* a source.
 #[derive(Debug)]
-pub(super) struct Changes(RecommendedWatcher);
+pub(super) struct Changes(System);
 
 impl Watcher for Changes {
     fn new<F: EventHandler>(mut handler: F, config: notify::Config) -> notify::Result<Self> {
@@ -67,7 +69,7 @@ impl Watcher for Changes {
                 handler.handle_event(result);
             }
         };
-        RecommendedWatcher::new(relay, config).map(Self)
+        System::new(relay, config).map(Self)
     }
 
     fn watch(&mut self, path: &Path, mode: RecursiveMode) -> notify::Result<()> {
@@ -79,7 +81,7 @@ impl Watcher for Changes {
     }
 
     fn kind() -> WatcherKind {
-        RecommendedWatcher::kind()
+        System::kind()
     }
 }
 

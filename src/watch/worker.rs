@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use notify_debouncer_mini::{DebounceEventResult, DebouncedEvent};
@@ -36,7 +35,6 @@ pub(super) struct Worker {
     next_look: Option<Instant>,
     next_retry: Option<Instant>,
     events: UnboundedSender<Event>,
-    summary: Arc<Mutex<Summary>>,
     said: Vec<PathBuf>,
 }
 
@@ -47,7 +45,6 @@ impl Worker {
         options: Options,
         backend: Option<notify::Result<Box<dyn Placer>>>,
         events: UnboundedSender<Event>,
-        summary: Arc<Mutex<Summary>>,
     ) -> Self {
         let mut findings = Findings::default();
         let placer = match backend {
@@ -68,7 +65,6 @@ impl Worker {
             next_look: None,
             next_retry: None,
             events,
-            summary,
             said: Vec::new(),
         };
         worker.ground.begin(&mut findings);
@@ -89,6 +85,11 @@ impl Worker {
                     self.update(*set);
                     // Whoever waited may have given up.
                     let _ = done.send(());
+                }
+                Ok(Message::Summary(answer)) => {
+                    let summary = Summary { polling: self.poll, ..self.ground.summary() };
+                    // Whoever asked may have given up.
+                    let _ = answer.send(summary);
                 }
                 Ok(Message::Seen(path, hash)) => self.memory.remember(resolve_place(&path), hash),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -197,6 +198,10 @@ impl Worker {
     }
 
     fn update(&mut self, set: WatchSet) {
+        if set == self.set {
+            // What the disk has made of it since was told, and is in force.
+            return;
+        }
         self.set = set;
         let mut findings = Findings::default();
         self.ground.adopt(&self.set, &mut findings);
@@ -247,8 +252,6 @@ impl Worker {
             self.next_retry = Some(Instant::now() + RETRY);
         }
         self.say_refused();
-        let summary = Summary { polling: self.poll, ..self.ground.summary() };
-        *self.summary.lock().unwrap_or_else(PoisonError::into_inner) = summary;
     }
 
     fn say_refused(&mut self) {

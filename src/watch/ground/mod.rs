@@ -161,7 +161,7 @@ impl Ground {
 
     /// Since when version control is at work on what is watched, if it is.
     pub(super) fn checkout(&self) -> Option<Duration> {
-        self.filter.trees().iter().filter_map(|tree| checkout::since(&tree.real)).min()
+        checkout::since(self.filter.trees().iter().map(|tree| tree.real.as_path()))
     }
 
     /// Whether `path` is an ignore file that is in force.
