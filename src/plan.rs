@@ -18,6 +18,9 @@ use crate::process::{self, Groups};
 use crate::watch::WatchSet;
 
 mod cargo;
+mod profile;
+
+pub use profile::Profile;
 
 /// What a plan is made from, and made from again when a manifest has changed.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Plan {
     pub cargo: PathBuf,
     /// What was typed for cargo.
     pub cargo_options: CargoOptions,
+    /// What it is built with.
+    pub profile: Profile,
     /// The server's arguments.
     pub args: Vec<OsString>,
     /// The folder that the user is in. Absolute.
@@ -184,7 +189,9 @@ fn plan(source: &Source, cargo: PathBuf, metadata: &Metadata) -> Result<Plan, Fa
         workspace: workspace.as_ref(),
         current_dir,
     };
-    let config = config::resolve(&shared.server, command.watch(), &layers)?;
+    let config = config::resolve(&shared.server, options.profile(), command.watch(), &layers)?;
+    let named = config.profile.as_deref();
+    let profile = Profile::of(named, metadata, &entry.local, env, current_dir);
     let target_directory = metadata.target_directory.as_std_path().to_owned();
     let build_directory = metadata.build_directory.as_ref().map(|path| path.as_std_path());
     let build_directory = build_directory.filter(|path| *path != target_directory);
@@ -194,6 +201,7 @@ fn plan(source: &Source, cargo: PathBuf, metadata: &Metadata) -> Result<Plan, Fa
         entry,
         config,
         cargo,
+        profile,
         cargo_options: options.clone(),
         args: shared.args.clone(),
         current_dir: current_dir.clone(),

@@ -89,7 +89,7 @@ impl Project {
             spec: plan.entry.spec(),
             kind: plan.entry.kind,
             target: plan.entry.target.clone(),
-            options: plan.cargo_options.build_args(),
+            options: plan.cargo_options.build_args(&plan.profile.args()),
             local: plan.entry.local.clone(),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use inotify::{EventMask, Events, Inotify, WatchDescriptor, WatchMask, Watches};
-use notify::event::{Event, EventKind, Flag};
+use notify::event::{AccessKind, AccessMode, Event, EventKind, Flag, ModifyKind, RenameMode};
 use notify::{Error, ErrorKind, EventHandler, RecursiveMode, Watcher, WatcherKind};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -176,9 +176,19 @@ fn pass_on(events: Events<'_>, known: &Mutex<Known>, handler: &mut impl EventHan
         }
         drop(known);
         if let Some(path) = path {
-            // Nobody asks what it was: the disk tells what is so now.
-            handler.handle_event(Ok(Event::new(EventKind::Any).add_path(path)));
+            handler.handle_event(Ok(Event::new(kind(event.mask)).add_path(path)));
         }
+    }
+}
+
+/// Whether somebody is done with a file. What else it was, nobody asks: the disk tells what is so now.
+fn kind(mask: EventMask) -> EventKind {
+    if mask.contains(EventMask::CLOSE_WRITE) {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+    } else if mask.contains(EventMask::MOVED_TO) {
+        EventKind::Modify(ModifyKind::Name(RenameMode::To))
+    } else {
+        EventKind::Any
     }
 }
 
@@ -222,6 +232,22 @@ mod tests {
         fs::read_dir(folder.path()).unwrap().for_each(drop);
         fs::write(&written, "b").unwrap();
         assert_eq!(next(&events), written);
+    }
+
+    #[test]
+    fn who_is_done_with_a_file_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut watcher, events) = watcher();
+        watch(&mut watcher, folder.path());
+        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+        fs::write(&a, "a").unwrap();
+        fs::rename(&a, &b).unwrap();
+        let kinds = std::iter::from_fn(|| {
+            let event = events.recv_timeout(LONG).unwrap().unwrap();
+            (event.paths != [b.clone()]).then_some(event.kind)
+        });
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert_eq!(kinds.filter(|kind| *kind == closed).count(), 1);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::event::Event;
 mod caches;
 mod checkout;
 mod classify;
+mod early;
 mod exclude;
 mod filter;
 mod ground;
@@ -98,6 +99,9 @@ pub struct WatchSet {
 pub struct Options {
     /// The quiet time: a path is reported once nothing has happened to it for so long.
     pub debounce: Duration,
+    /// Whether a file is reported as soon as its writer has closed it, where the system tells that and
+    /// it is not one of many.
+    pub eager: bool,
     /// Look for changes this often in place of being told by the system.
     pub poll: Option<Duration>,
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use notify_debouncer_mini::{DebounceEventResult, DebouncedEvent};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::early::Early;
 use super::ground::{Findings, Ground};
 use super::memory::Memory;
 use super::pace::Pace;
-use super::source::{Placer, is_overflow};
+use super::source::{News, Placer, as_news, is_overflow};
 use super::spec::resolve_place;
 use super::{Message, Options, Summary, WatchSet, notices, system};
 use crate::event::{Change, Event, Notice};
@@ -27,6 +28,8 @@ pub(super) struct Worker {
     ground: Ground,
     memory: Memory,
     pace: Pace,
+    /// Where saves are taken before their quiet time is over.
+    early: Option<Early>,
     /// How often to look; `None` while the system tells.
     poll: Option<Duration>,
     next_look: Option<Instant>,
@@ -57,6 +60,7 @@ impl Worker {
             set,
             memory: Memory::default(),
             pace: Pace::new(options.debounce),
+            early: options.eager.then(|| Early::new(options.debounce)),
             poll: options.poll,
             next_look: None,
             next_retry: None,
@@ -137,11 +141,14 @@ impl Worker {
 
     fn hear(&mut self, result: DebounceEventResult) {
         match result {
-            Ok(events) => self.touch(events),
+            Ok(events) => self.take(events),
             Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => {
                 self.settle(Findings { exhausted: Some(error), ..Findings::default() }, false);
             }
             Err(error) => {
+                if let Some((news, path)) = as_news(&error) {
+                    return self.hear_at_once(news, path);
+                }
                 self.say(if is_overflow(&error) {
                     notices::overflow()
                 } else {
@@ -152,8 +159,31 @@ impl Worker {
         }
     }
 
-    fn touch(&mut self, events: Vec<DebouncedEvent>) {
-        let paths = self.pace.at_rest(events, Instant::now());
+    /// What the debouncer will tell of as well.
+    fn hear_at_once(&mut self, news: News, path: &Path) {
+        let Some(early) = &mut self.early else { return };
+        let now = Instant::now();
+        let ground = &mut self.ground;
+        if early.hear(news, path, now, |other| ground.concerns(other))
+            && !self.pace.flows(now)
+            && ground.knows(path)
+            // Some editors empty a file and then open it again.
+            && path.symlink_metadata().is_ok_and(|file| file.is_file() && file.len() > 0)
+        {
+            early.take(path);
+            self.touch(&[path.to_owned()]);
+        }
+    }
+
+    fn take(&mut self, events: Vec<DebouncedEvent>) {
+        let mut paths = self.pace.at_rest(events, Instant::now());
+        if let Some(early) = &mut self.early {
+            early.leave_out(&mut paths);
+        }
+        self.touch(&paths);
+    }
+
+    fn touch(&mut self, paths: &[PathBuf]) {
         // New rules first: they decide about the rest. The walk for them comes last, since it would
         // take what is new for known.
         let rules = paths.iter().any(|path| self.ground.is_rule_file(path));
@@ -161,7 +191,7 @@ impl Worker {
         if findings.rules {
             self.ground.renew_filter(&self.set);
         }
-        for path in &paths {
+        for path in paths {
             self.ground.touch(path, &self.set, &mut findings);
         }
         self.settle(findings, false);

@@ -170,6 +170,19 @@ impl Ground {
         self.filter.is_rule_file(path, inside)
     }
 
+    /// Whether there was a file that counts, when it was last looked at.
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        matches!(self.snapshot.get(path), Some(Entry::File(_)))
+    }
+
+    /// Whether a change of `path` would count.
+    pub(super) fn concerns(&mut self, path: &Path) -> bool {
+        self.knows(path)
+            || path
+                .symlink_metadata()
+                .is_ok_and(|found| self.filter.judge(path, found.is_dir()).is_ok())
+    }
+
     /// Looks at a path that something happened to.
     pub(super) fn touch(&mut self, path: &Path, set: &WatchSet, findings: &mut Findings) {
         let metadata = path.symlink_metadata().ok();
