@@ -5,12 +5,13 @@
 # make bench    from a save to the new answer, under other runners and ours: a quarter of an hour, more the
 #               first time. RUN='stario cargo-watch swap': only these runners, these figures
 # make bench-pure  the parts that touch nothing: filter, globs, supervisor
+# make size     what a tree of 100,000 files and a workspace of 200 packages cost, beside a small one
 # make install  cargo-stario into cargo's bin folder
 
 CARGO ?= cargo
 APP := fixtures/tiles
 
-.PHONY: dev test swaps adopt bench bench-pure lint install
+.PHONY: dev test swaps adopt bench bench-pure size lint install
 
 dev:
 	$(CARGO) build --quiet
@@ -43,6 +44,9 @@ bench:
 
 bench-pure:
 	$(CARGO) bench --bench pure
+
+size:
+	$(CARGO) bench --bench size
 
 lint:
 	$(CARGO) fmt --check

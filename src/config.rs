@@ -53,8 +53,8 @@ pub struct Config {
     pub watch_ignore: Vec<Spec>,
     /// Whether ignore files count.
     pub gitignore: bool,
-    /// The quiet time after a change.
-    pub debounce: Duration,
+    /// The quiet time after a change, where one is named.
+    pub debounce: Option<Duration>,
     /// Look for changes this often in place of being told by the system.
     pub poll: Option<Duration>,
 }
@@ -92,12 +92,19 @@ pub enum EventsTo {
     Descriptor(i32),
 }
 
-/// The default quiet time after a change.
+/// The default quiet time after a change. Without a pause as long as this, it is one save.
 const DEBOUNCE: Duration = Duration::from_millis(30);
 /// The default time that a new server may take to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The default time that a server may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
+
+impl Config {
+    /// The quiet time after a change.
+    pub fn quiet_time(&self) -> Duration {
+        self.debounce.unwrap_or(DEBOUNCE)
+    }
+}
 
 /// Takes each setting from the strongest place that names it. `profile`: as typed. `watch` is `None` for
 /// `serve`.
@@ -133,7 +140,7 @@ pub fn resolve(
         watch_ignore: specs(&layers.all("watch-ignore", &watch.watch_ignore).concat())?,
         gitignore: !read(layers.one("no-gitignore", no_gitignore), values::switch)?
             .unwrap_or_default(),
-        debounce: read(one("debounce", &watch.debounce), values::milliseconds)?.unwrap_or(DEBOUNCE),
+        debounce: read(one("debounce", &watch.debounce), values::milliseconds)?,
         poll: read(one("poll", &watch.poll), values::poll)?.flatten(),
     })
 }

@@ -107,6 +107,11 @@ impl Source {
         Ok(Self { command, env: std::env::vars_os().collect(), current_dir })
     }
 
+    /// The cargo to call, in the current folder.
+    pub fn cargo(&self) -> PathBuf {
+        cargo::path(&self.env, &self.current_dir)
+    }
+
     /// Where the events go if that was typed or is in the environment: known before anything is
     /// read, so that scripts hear of what goes wrong there.
     ///
@@ -121,6 +126,15 @@ impl Source {
     }
 }
 
+/// The platform of the user's toolchain, which is what is built for if nothing names another.
+#[derive(Debug)]
+pub struct Host<'a, F> {
+    /// What cargo is asked for at once.
+    pub likely: &'a str,
+    /// What it is, as soon as somebody knows; if it is another, cargo is asked again.
+    pub known: F,
+}
+
 /// Asks cargo for the workspace and resolves entry, configuration and watch set. With `groups`, no
 /// cargo is left running whatever happens to us.
 ///
@@ -128,9 +142,26 @@ impl Source {
 ///
 /// Cargo is missing or cannot read the manifests; or see [`entry::resolve`] and
 /// [`config::resolve`].
-pub async fn resolve(source: &Source, groups: Option<&Groups>) -> Result<Plan, Failure> {
-    let cargo = cargo::path(&source.env, &source.current_dir);
-    let metadata = cargo::metadata(source, &cargo, groups).await?;
+pub async fn resolve(
+    source: &Source,
+    host: Host<'_, impl Future<Output = Option<String>>>,
+    groups: Option<&Groups>,
+) -> Result<Plan, Failure> {
+    let cargo = source.cargo();
+    let ask = |platform: String| {
+        let cargo = &cargo;
+        async move { cargo::metadata(source, cargo, &platform, groups).await }
+    };
+    if let Some(target) = &source.command.shared().cargo.target {
+        let metadata = ask(target.clone()).await?;
+        return plan(source, cargo, &metadata);
+    }
+    let (metadata, known) = tokio::join!(ask(host.likely.to_owned()), host.known);
+    let metadata = match known {
+        // What went wrong for another platform may not go wrong for this one.
+        Some(known) if known != host.likely => ask(known).await?,
+        _ => metadata?,
+    };
     plan(source, cargo, &metadata)
 }
 

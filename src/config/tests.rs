@@ -120,7 +120,7 @@ fn the_defaults() {
             watch: None,
             watch_ignore: Vec::new(),
             gitignore: true,
-            debounce: Duration::from_millis(30),
+            debounce: None,
             poll: None,
         }
     );
@@ -178,7 +178,7 @@ fn each_option_comes_from_the_strongest_place() {
             |it| it.gitignore.to_string(),
         ),
         ("debounce", [1, 2, 3, 0].map(Value::from), ["1ms", "2ms", "3ms", "0ns"], |it| {
-            format!("{:?}", it.debounce)
+            format!("{:?}", it.debounce.expect("given"))
         }),
         (
             "poll",

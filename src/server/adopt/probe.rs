@@ -68,14 +68,26 @@ impl Source {
 
 /// Probes a listener, by the side. Needs tokio's runtime.
 pub(super) fn start(ledger: Arc<Ledger>, target: Name) {
-    let Ok(port) = ledger.expect(|source| source.begin(&target)) else { return };
+    tokio::spawn(async move { once(&ledger, &target).await });
+}
+
+/// Wakes who waits in `accept` on a listener, by one probe after the other, for as long as connections
+/// are laid there for it. Needs tokio's runtime.
+pub(super) fn wake(ledger: Arc<Ledger>, listener: u64, target: Name) {
     tokio::spawn(async move {
-        // One that still waits may be accepted later, and is expected for good.
-        let given_up = |error: io::Error| error.kind() == io::ErrorKind::TimedOut;
-        if !probe(&target, port).await.is_err_and(given_up) {
-            ledger.expect(|source| source.end(&target));
+        while ledger.wakes(listener) {
+            once(&ledger, &target).await;
         }
     });
+}
+
+async fn once(ledger: &Ledger, target: &Name) {
+    let Ok(port) = ledger.expect(|source| source.begin(target)) else { return };
+    // One that still waits may be accepted later, and is expected for good.
+    let given_up = |error: io::Error| error.kind() == io::ErrorKind::TimedOut;
+    if !probe(target, port).await.is_err_and(given_up) {
+        ledger.expect(|source| source.end(target));
+    }
 }
 
 async fn waited(end: impl Future<Output = io::Result<()>>) -> io::Result<()> {
