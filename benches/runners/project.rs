@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cargo_stario::cli;
-use cargo_stario::plan::{self, Plan, Source};
+use cargo_stario::plan::{self, Host, Plan, Source};
 
 use crate::terminal;
 
@@ -91,6 +91,9 @@ fn plan(folder: &Path) -> Result<Plan> {
         current_dir: folder.to_owned(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let plan = runtime.block_on(plan::resolve(&source, None));
+    // The profile is the same on all of them.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let host = Host { likely: &platform, known: async { None } };
+    let plan = runtime.block_on(plan::resolve(&source, host, None));
     plan.map_err(|failure| anyhow!("{failure:?}"))
 }
