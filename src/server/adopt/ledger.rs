@@ -294,8 +294,8 @@ impl Ledger {
         let kept = books.kept.iter().filter(|kept| kept.listening.contains(&generation));
         let targets: Vec<_> = kept.map(|kept| kept.actual.clone()).collect();
         drop(books);
-        for target in targets {
-            probe::start(Arc::clone(self), target);
+        for target in &targets {
+            probe::start(self, target);
         }
     }
 
@@ -342,7 +342,7 @@ impl Ledger {
         drop(books);
         if let Some(target) = given {
             // It wakes who waits in `accept`.
-            probe::start(Arc::clone(self), target);
+            probe::start(self, &target);
         }
     }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpSocket, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::control::Name;
@@ -20,7 +22,7 @@ use super::wire::page;
 /// not keep a server busy that serves one connection after the other.
 const WAITS: Duration = Duration::from_millis(500);
 
-/// How soon it is tried again where the one before has the same two ends.
+/// How soon it is tried again where the one before, with the same two ends, has not quite gone.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// Where probes come from, so that the shim knows them, and how many are on their way.
@@ -31,6 +33,8 @@ pub(super) struct Source {
     port: u16,
     tcp: u32,
     unix: u32,
+    /// The last one to each target, which may have ended.
+    last: Vec<(Name, JoinHandle<()>)>,
 }
 
 impl Source {
@@ -57,6 +61,15 @@ impl Source {
         Ok(self.port)
     }
 
+    /// This one is the last one to its target now: the one before.
+    fn follows(&mut self, target: &Name, probe: JoinHandle<()>) -> Option<JoinHandle<()>> {
+        let before = self.last.iter().position(|(name, _)| name == target);
+        let before = before.map(|index| self.last.swap_remove(index).1);
+        self.last.retain(|(_, other)| !other.is_finished());
+        self.last.push((target.clone(), probe));
+        before
+    }
+
     fn end(&mut self, target: &Name) {
         let count = match target {
             Name::Tcp(_) => &mut self.tcp,
@@ -67,15 +80,39 @@ impl Source {
 }
 
 /// Probes a listener, by the side. Needs tokio's runtime.
-pub(super) fn start(ledger: Arc<Ledger>, target: Name) {
-    let Ok(port) = ledger.expect(|source| source.begin(&target)) else { return };
-    tokio::spawn(async move {
+///
+/// One that still waits is given up for it: whom that has waked may be another one than who is to be
+/// waked now. It is accepted before the new one, if at all, and so the shim expects it until then.
+pub(super) fn start(ledger: &Arc<Ledger>, target: &Name) {
+    let Ok(port) = ledger.expect(|source| source.begin(target)) else { return };
+    let expected = Expected { ledger: Arc::clone(ledger), target: target.clone() };
+    let (send, before) = oneshot::channel::<Option<JoinHandle<()>>>();
+    let task = tokio::spawn(async move {
+        if let Ok(Some(before)) = before.await {
+            before.abort();
+            // An abort is no failure.
+            let _ = before.await;
+        }
         // One that still waits may be accepted later, and is expected for good.
         let given_up = |error: io::Error| error.kind() == io::ErrorKind::TimedOut;
-        if !probe(&target, port).await.is_err_and(given_up) {
-            ledger.expect(|source| source.end(&target));
+        if probe(&expected.target, port).await.is_err_and(given_up) {
+            std::mem::forget(expected);
         }
     });
+    // The task waits for it, or has been aborted.
+    let _ = send.send(ledger.expect(|source| source.follows(target, task)));
+}
+
+/// A probe is on its way.
+struct Expected {
+    ledger: Arc<Ledger>,
+    target: Name,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.ledger.expect(|source| source.end(&self.target));
+    }
 }
 
 async fn waited(end: impl Future<Output = io::Result<()>>) -> io::Result<()> {
@@ -131,5 +168,36 @@ fn reached_by(address: SocketAddr) -> SocketAddr {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
         _ => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_probe_does_not_wait_for_the_one_before() {
+        let ledger = Arc::default();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let target = listener.local_addr().expect("an address");
+        let begin = Instant::now();
+        // Each is accepted, and not closed.
+        let (mut waiting, mut ports) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            start(&ledger, &Name::Tcp(target));
+            let (stream, from) = listener.accept().expect("a probe");
+            waiting.push(stream);
+            ports.push(u32::from(from.port()));
+        }
+        assert!(begin.elapsed() < WAITS, "{:?}", begin.elapsed());
+        let expected = ledger.expect(|source| source.expected());
+        assert_eq!(
+            ports, [expected; 3],
+            "all from one port, which is expected as long as one waits"
+        );
+        drop(waiting);
     }
 }
