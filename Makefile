@@ -2,12 +2,13 @@
 # make test     all tests that this machine can run; what is skipped is named at the end
 # make swaps    a hundred swaps of each kind of server under load, and what was counted
 # make adopt    fifty swaps of each framework's own example under load, and what was counted
+# make size     what a tree of 100,000 files and a workspace of 200 packages cost, beside a small one
 # make install  cargo-stario into cargo's bin folder
 
 CARGO ?= cargo
 APP := fixtures/tiles
 
-.PHONY: dev test swaps adopt lint install
+.PHONY: dev test swaps adopt size lint install
 
 dev:
 	$(CARGO) build --quiet
@@ -34,6 +35,9 @@ swaps:
 
 adopt:
 	STARIO_SWAPS=$${STARIO_SWAPS:-50} $(CARGO) test --test adopt_load -- --nocapture --test-threads 1
+
+size:
+	$(CARGO) bench --bench size
 
 lint:
 	$(CARGO) fmt --check

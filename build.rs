@@ -16,6 +16,7 @@ fn main() {
     println!("cargo::rerun-if-changed=shim");
     println!("cargo::rustc-check-cfg=cfg(adopt_shim)");
     let variable = |name| env::var(name).unwrap_or_default();
+    println!("cargo::rustc-env=STARIO_TARGET={}", variable("TARGET"));
     let known = variable("CARGO_CFG_TARGET_OS") == "linux"
         && variable("CARGO_CFG_TARGET_POINTER_WIDTH") == "64"
         && MACHINES.contains(&variable("CARGO_CFG_TARGET_ARCH").as_str())

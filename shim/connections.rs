@@ -9,8 +9,9 @@
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
+use crate::system::{self, TcpInfo};
 use crate::wire::{IDLE, Message, PART, PASS};
-use crate::{control, page, process, system};
+use crate::{control, page, process};
 
 fn place(descriptor: c_int) -> Option<(&'static AtomicU64, u64)> {
     let index = usize::try_from(descriptor).ok()?;
@@ -50,7 +51,7 @@ pub fn accepted(descriptor: c_int) {
 
 /// `to` is another descriptor of what `from` is of.
 pub fn copy(from: c_int, to: c_int) {
-    if has(from) {
+    if has(from) && process::alone() {
         entering();
         accepted(to);
         if let Some(own) = process::own() {
@@ -64,6 +65,7 @@ pub fn copy(from: c_int, to: c_int) {
 pub fn closing(descriptor: c_int) {
     if let Some((word, bit)) = place(descriptor)
         && word.load(Relaxed) & bit != 0
+        && process::alone()
         && word.fetch_and(!bit, Relaxed) & bit != 0
     {
         less();
@@ -92,6 +94,23 @@ pub fn passes(descriptor: c_int) -> bool {
         && has(descriptor)
         && process::first()
         && process::own().is_some_and(|own| !own.copies.load(Relaxed))
+        && !owes(descriptor)
+}
+
+/// Whether a part of a request has been read on it that was not answered: what comes next is the rest
+/// of that, or the next one, whose answer the client would take for the first one's. Where that cannot
+/// be told, no.
+#[cold]
+fn owes(descriptor: c_int) -> bool {
+    let (Some(info), Some(unread)) = (system::tcp_info(descriptor), system::unread(descriptor))
+    else {
+        return false;
+    };
+    let end = u64::from(info.state == TcpInfo::CLOSE_WAIT);
+    let read = info.bytes_received.saturating_sub(end) > unread;
+    // Where more has come, it is not known when what was read had.
+    let since = unread == 0 && info.last_data_received < info.last_data_sent;
+    read && (info.data_segments_sent == 0 || since)
 }
 
 /// Tells the tool of a connection that is about to be shut down for writing: it does so, unless the

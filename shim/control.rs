@@ -12,8 +12,8 @@ use core::sync::atomic::{
 };
 
 use crate::system::{
-    self, EAGAIN, EINTR, F_DUPFD_CLOEXEC, Header, Identity, MSG_CMSG_CLOEXEC, MSG_DONTWAIT,
-    MSG_NOSIGNAL, Part, RIGHTS_HEAD, Rights, SCM_RIGHTS, SOL_SOCKET,
+    self, EAGAIN, EINTR, ETOOMANYREFS, F_DUPFD_CLOEXEC, Header, Identity, MSG_CMSG_CLOEXEC,
+    MSG_DONTWAIT, MSG_NOSIGNAL, Part, RIGHTS_HEAD, Rights, SCM_RIGHTS, SOL_SOCKET,
 };
 use crate::wire::{self, MESSAGE, Message, PAGE, WELCOME};
 use crate::{listeners, page, process};
@@ -145,9 +145,29 @@ pub fn say(message: &Message) -> bool {
     CONTROL.get().is_some_and(|control| send(control, message, None).is_ok())
 }
 
-/// Gives the tool a descriptor, with a message that needs no answer.
+/// Gives the tool a descriptor, with a message that needs no answer. Where very many come at once, the
+/// system takes no more of them for a moment, until the tool has: that is waited for, but not time and
+/// again.
 pub fn hand_up(message: &Message, descriptor: c_int) -> bool {
-    CONTROL.get().is_some_and(|control| send(control, message, Some(descriptor)).is_ok())
+    /// The tool has not taken what it was to take.
+    static STUCK: AtomicBool = AtomicBool::new(false);
+    let Some(control) = CONTROL.get() else { return false };
+    let deadline = system::now().wrapping_add(BRIEFLY);
+    loop {
+        let Err(error) = send(control, message, Some(descriptor)) else { return true };
+        if STUCK.load(SeqCst) {
+            return false;
+        }
+        let left = deadline.saturating_sub(system::now());
+        match error {
+            EAGAIN | ETOOMANYREFS if left == 0 => STUCK.store(true, SeqCst),
+            EAGAIN => drop(system::writable(control, left)),
+            // Descriptors on their way count for each user: nothing says when there are fewer.
+            ETOOMANYREFS => system::sleep(1),
+            EINTR => {}
+            _ => return false,
+        }
+    }
 }
 
 /// A connection that another server has passed, and the tool has laid there, with the inode of the

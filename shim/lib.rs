@@ -341,6 +341,65 @@ fn replaced(from: c_int, to: c_int, real: impl FnOnce() -> c_int) -> c_int {
     done
 }
 
+/// The process that the tool has started becomes another program, which has none of its listeners, but
+/// may want their addresses. (The exec of a child, which is what most are, is nobody's business.)
+fn becoming_another() {
+    if process::first()
+        && let control::Answer::Said(_, Some(unasked)) =
+            control::ask(wire::Message::new(wire::EXEC), None, control::BRIEFLY)
+    {
+        system::close(unasked);
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn execv(path: *const u8, arguments: *const *const u8) -> c_int {
+    becoming_another();
+    // SAFETY: the caller's.
+    unsafe { real::execv(path, arguments) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn execve(
+    path: *const u8,
+    arguments: *const *const u8,
+    environment: *const *const u8,
+) -> c_int {
+    becoming_another();
+    // SAFETY: the caller's.
+    unsafe { real::execve(path, arguments, environment) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn execvp(file: *const u8, arguments: *const *const u8) -> c_int {
+    becoming_another();
+    // SAFETY: the caller's.
+    unsafe { real::execvp(file, arguments) }
+}
+
+/// Of C's own library.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn execvpe(
+    file: *const u8,
+    arguments: *const *const u8,
+    environment: *const *const u8,
+) -> c_int {
+    becoming_another();
+    // SAFETY: the caller's.
+    unsafe { real::execvpe(file, arguments, environment) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fexecve(
+    fd: c_int,
+    arguments: *const *const u8,
+    environment: *const *const u8,
+) -> c_int {
+    becoming_another();
+    // SAFETY: the caller's.
+    unsafe { real::fexecve(fd, arguments, environment) }
+}
+
 /// Whether the file at a path must stay: it belongs to a listener that is shared, and whoever has
 /// just got it, or does not serve any more, would take it from the other one.
 ///

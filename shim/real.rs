@@ -101,5 +101,10 @@ next! {
     unlink(path: *const u8) as (*const u8) from c"unlink";
     unlinkat(folder: c_int, path: *const u8, flags: c_int) as (c_int, *const u8, c_int) from c"unlinkat";
     remove(path: *const u8) as (*const u8) from c"remove";
+    execv(path: *const u8, arguments: *const *const u8) as (*const u8, *const *const u8) from c"execv";
+    execve(path: *const u8, arguments: *const *const u8, environment: *const *const u8) as (*const u8, *const *const u8, *const *const u8) from c"execve";
+    execvp(file: *const u8, arguments: *const *const u8) as (*const u8, *const *const u8) from c"execvp";
+    execvpe(file: *const u8, arguments: *const *const u8, environment: *const *const u8) as (*const u8, *const *const u8, *const *const u8) from c"execvpe";
+    fexecve(fd: c_int, arguments: *const *const u8, environment: *const *const u8) as (c_int, *const *const u8, *const *const u8) from c"fexecve";
     poll(fds: *mut Poll, count: usize, timeout: c_int) as (*mut Poll, usize, c_int) from c"poll";
 }

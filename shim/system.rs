@@ -16,6 +16,7 @@ mod number {
     pub const FSTAT: usize = 5;
     pub const MMAP: usize = 9;
     pub const RT_SIGACTION: usize = 13;
+    pub const IOCTL: usize = 16;
     pub const MADVISE: usize = 28;
     pub const GETPID: usize = 39;
     pub const SENDMSG: usize = 46;
@@ -41,6 +42,7 @@ mod number {
     pub const EPOLL_CTL: usize = 21;
     pub const DUP3: usize = 24;
     pub const FCNTL: usize = 25;
+    pub const IOCTL: usize = 29;
     pub const CLOSE: usize = 57;
     pub const READ: usize = 63;
     pub const WRITE: usize = 64;
@@ -69,6 +71,7 @@ pub const EINVAL: c_int = 22;
 pub const ENOSYS: c_int = 38;
 pub const EADDRINUSE: c_int = 98;
 pub const ECONNABORTED: c_int = 103;
+pub const ETOOMANYREFS: c_int = 109;
 
 pub const AF_UNIX: u16 = 1;
 pub const AF_INET: u16 = 2;
@@ -90,6 +93,7 @@ pub const TCP_KEEPIDLE: c_int = 4;
 pub const TCP_KEEPINTVL: c_int = 5;
 pub const TCP_KEEPCNT: c_int = 6;
 pub const TCP_DEFER_ACCEPT: c_int = 9;
+pub const TCP_INFO: c_int = 11;
 pub const TCP_USER_TIMEOUT: c_int = 18;
 pub const TCP_FASTOPEN: c_int = 23;
 pub const IPPROTO_IPV6: c_int = 41;
@@ -113,6 +117,7 @@ pub const AT_FDCWD: c_int = -100;
 pub const AT_REMOVEDIR: c_int = 0x200;
 const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
 pub const POLLIN: i16 = 1;
+pub const POLLOUT: i16 = 4;
 pub const EPOLL_CTL_ADD: c_int = 1;
 
 /// What the kernel answers, or the number of the error.
@@ -418,9 +423,73 @@ pub struct Time {
     pub parts: i64,
 }
 
+/// The beginning of `struct tcp_info`, as far as it is of interest.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct TcpInfo {
+    pub state: u8,
+    unused: [u8; 43],
+    /// How many milliseconds ago.
+    pub last_data_sent: u32,
+    unused_too: u32,
+    /// How many milliseconds ago.
+    pub last_data_received: u32,
+    nor_these: [u32; 18],
+    /// Read by the program or not, and one more for the other side's end.
+    pub bytes_received: u64,
+    nor_those: [u32; 5],
+    pub data_segments_sent: u32,
+}
+
+impl TcpInfo {
+    /// The other side has ended (`TCP_CLOSE_WAIT`).
+    pub const CLOSE_WAIT: u8 = 8;
+}
+
+/// What has become of a TCP connection so far.
+pub fn tcp_info(socket: c_int) -> Option<TcpInfo> {
+    let empty = TcpInfo {
+        state: 0,
+        unused: [0; 43],
+        last_data_sent: 0,
+        unused_too: 0,
+        last_data_received: 0,
+        nor_these: [0; 18],
+        bytes_received: 0,
+        nor_those: [0; 5],
+        data_segments_sent: 0,
+    };
+    option(socket, IPPROTO_TCP, TCP_INFO, empty)
+}
+
+/// How many bytes have come that nobody has read.
+pub fn unread(socket: c_int) -> Option<u64> {
+    const FIONREAD: usize = 0x541B;
+    let mut count: c_int = 0;
+    let arguments = [fd(socket), FIONREAD, (&raw mut count) as usize, 0, 0, 0];
+    // SAFETY: the kernel writes one number.
+    unsafe { call(number::IOCTL, arguments) }.ok()?;
+    u64::try_from(count).ok()
+}
+
 /// Waits until that can be read, or so many milliseconds.
 pub fn readable(descriptor: c_int, milliseconds: u64) -> Result<bool, c_int> {
-    let mut poll = Poll { descriptor, events: POLLIN, returned: 0 };
+    is(POLLIN, descriptor, milliseconds)
+}
+
+/// Waits until that can be written to, or so many milliseconds.
+pub fn writable(descriptor: c_int, milliseconds: u64) -> Result<bool, c_int> {
+    is(POLLOUT, descriptor, milliseconds)
+}
+
+/// Waits so many milliseconds.
+pub fn sleep(milliseconds: u64) {
+    // The system leaves out what is negative.
+    let _ = is(POLLIN, -1, milliseconds);
+}
+
+fn is(events: i16, descriptor: c_int, milliseconds: u64) -> Result<bool, c_int> {
+    let mut poll = Poll { descriptor, events, returned: 0 };
     let mut time = time(milliseconds);
     let arguments = [(&raw mut poll) as usize, 1, (&raw mut time) as usize, 0, 8, 0];
     // SAFETY: the kernel writes to `poll` and `time`; there is no mask of signals.

@@ -14,6 +14,7 @@
 //! | `PART`, while it is leaving, in place of shutting a connection down for writing | the connection as descriptor | nothing |
 //! | `IDLE`, while it is retired, when its count of connections falls to 0 | | nothing |
 //! | `CLOSED`, after the last descriptor that is known of a listener was closed | its inode | `DONE` |
+//! | `EXEC`, before the program becomes another one, which may bind the same addresses | | `DONE` |
 //!
 //! A connection that the one server has passed may be handed to another one: it is laid into a socket
 //! for that (`WELCOME`'s fourth descriptor), as `PASS` with the connection as descriptor and the inode of the
@@ -56,6 +57,9 @@ pub const PASS: u8 = 9;
 
 /// From the shim: the server has shut a connection down for writing, in its own eyes.
 pub const PART: u8 = 10;
+
+/// From the shim: the server is about to become another program, without the shim.
+pub const EXEC: u8 = 11;
 
 /// From the tool, before all else: its descriptors are the page; two event counters (`eventfd(2)`), of
 /// which one can be read while the server is retired, the other one while it is not; and the socket

@@ -218,7 +218,7 @@ pub struct CargoOptions {
     /// Build artifacts in release mode, with optimizations
     #[arg(short, long, help_heading = COMPILATION, conflicts_with = "profile")]
     pub release: bool,
-    /// Build artifacts with the specified profile
+    /// Build artifacts with the specified profile [default: stario]
     #[arg(long, value_name = "PROFILE-NAME", help_heading = COMPILATION)]
     pub profile: Option<String>,
     /// Build for the target triple
@@ -283,14 +283,20 @@ impl Command {
 }
 
 impl CargoOptions {
-    /// For `cargo build` and `cargo rustc`: everything that was typed but the choice of package and
-    /// target, which the entry decides. Relative paths are as typed, so cargo has to run in the user's
-    /// current folder.
-    pub fn build_args(&self) -> Vec<OsString> {
-        let mut args = Arguments(self.metadata_args());
+    /// The profile that was typed.
+    pub fn profile(&self) -> Option<&str> {
+        let release = self.release.then_some("release");
+        self.profile.as_deref().or(release)
+    }
+
+    /// For `cargo build` and `cargo rustc`: `profile`, which is resolved like our own options, and
+    /// everything else that was typed but the choice of package and target, which the entry decides.
+    /// Relative paths are as typed, so cargo has to run in the user's current folder.
+    pub fn build_args(&self, profile: &[OsString]) -> Vec<OsString> {
+        // First: of what is configured twice, the later counts.
+        let mut args = Arguments(profile.to_vec());
+        args.0.extend(self.metadata_args());
         args.option("--jobs", self.jobs.as_deref());
-        args.flag("--release", self.release);
-        args.option("--profile", self.profile.as_deref());
         args.option("--target", self.target.as_deref());
         args.option("--target-dir", self.target_dir.as_deref());
         args.option("--color", self.color.map(color));

@@ -37,6 +37,8 @@ pub struct Config {
     pub tracer: Option<String>,
     /// How the server gets its socket.
     pub listen: Listen,
+    /// The profile to build with, where one is named.
+    pub profile: Option<String>,
     /// How long a server may take to stop.
     pub grace: Duration,
     /// Where the events for scripts go.
@@ -51,8 +53,8 @@ pub struct Config {
     pub watch_ignore: Vec<Spec>,
     /// Whether ignore files count.
     pub gitignore: bool,
-    /// The quiet time after a change.
-    pub debounce: Duration,
+    /// The quiet time after a change, where one is named.
+    pub debounce: Option<Duration>,
     /// Look for changes this often in place of being told by the system.
     pub poll: Option<Duration>,
 }
@@ -90,20 +92,29 @@ pub enum EventsTo {
     Descriptor(i32),
 }
 
-/// The default quiet time after a change.
+/// The default quiet time after a change. Without a pause as long as this, it is one save.
 const DEBOUNCE: Duration = Duration::from_millis(30);
 /// The default time that a new server may take to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The default time that a server may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Takes each setting from the strongest place that names it. `watch` is `None` for `serve`.
+impl Config {
+    /// The quiet time after a change.
+    pub fn quiet_time(&self) -> Duration {
+        self.debounce.unwrap_or(DEBOUNCE)
+    }
+}
+
+/// Takes each setting from the strongest place that names it. `profile`: as typed. `watch` is `None` for
+/// `serve`.
 ///
 /// # Errors
 ///
 /// A value that cannot be read, with the place that it comes from.
 pub fn resolve(
     server: &ServerOptions,
+    profile: Option<&str>,
     watch: Option<&WatchOptions>,
     layers: &Layers<'_>,
 ) -> Result<Config, Failure> {
@@ -119,6 +130,7 @@ pub fn resolve(
         unix_socket: one("unix-socket", &server.unix_socket).map(|it| path(&it)).transpose()?,
         tracer: read(one("tracer", &server.tracer), values::tracer)?,
         listen: read(one("listen", &server.listen), values::listen)?.unwrap_or_default(),
+        profile: read(layers.one("profile", profile.map(OsStr::new)), values::profile)?,
         grace: read(one("grace", &server.grace), values::seconds)?.unwrap_or(GRACE),
         events: resolve_events(server, layers)?,
         swap: read(one("swap", &watch.swap), values::swap)?.unwrap_or_default(),
@@ -128,7 +140,7 @@ pub fn resolve(
         watch_ignore: specs(&layers.all("watch-ignore", &watch.watch_ignore).concat())?,
         gitignore: !read(layers.one("no-gitignore", no_gitignore), values::switch)?
             .unwrap_or_default(),
-        debounce: read(one("debounce", &watch.debounce), values::milliseconds)?.unwrap_or(DEBOUNCE),
+        debounce: read(one("debounce", &watch.debounce), values::milliseconds)?,
         poll: read(one("poll", &watch.poll), values::poll)?.flatten(),
     })
 }

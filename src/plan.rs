@@ -18,6 +18,9 @@ use crate::process::{self, Groups};
 use crate::watch::WatchSet;
 
 mod cargo;
+mod profile;
+
+pub use profile::Profile;
 
 /// What a plan is made from, and made from again when a manifest has changed.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Plan {
     pub cargo: PathBuf,
     /// What was typed for cargo.
     pub cargo_options: CargoOptions,
+    /// What it is built with.
+    pub profile: Profile,
     /// The server's arguments.
     pub args: Vec<OsString>,
     /// The folder that the user is in. Absolute.
@@ -102,6 +107,11 @@ impl Source {
         Ok(Self { command, env: std::env::vars_os().collect(), current_dir })
     }
 
+    /// The cargo to call, in the current folder.
+    pub fn cargo(&self) -> PathBuf {
+        cargo::path(&self.env, &self.current_dir)
+    }
+
     /// Where the events go if that was typed or is in the environment: known before anything is
     /// read, so that scripts hear of what goes wrong there.
     ///
@@ -116,6 +126,15 @@ impl Source {
     }
 }
 
+/// The platform of the user's toolchain, which is what is built for if nothing names another.
+#[derive(Debug)]
+pub struct Host<'a, F> {
+    /// What cargo is asked for at once.
+    pub likely: &'a str,
+    /// What it is, as soon as somebody knows; if it is another, cargo is asked again.
+    pub known: F,
+}
+
 /// Asks cargo for the workspace and resolves entry, configuration and watch set. With `groups`, no
 /// cargo is left running whatever happens to us.
 ///
@@ -123,9 +142,26 @@ impl Source {
 ///
 /// Cargo is missing or cannot read the manifests; or see [`entry::resolve`] and
 /// [`config::resolve`].
-pub async fn resolve(source: &Source, groups: Option<&Groups>) -> Result<Plan, Failure> {
-    let cargo = cargo::path(&source.env, &source.current_dir);
-    let metadata = cargo::metadata(source, &cargo, groups).await?;
+pub async fn resolve(
+    source: &Source,
+    host: Host<'_, impl Future<Output = Option<String>>>,
+    groups: Option<&Groups>,
+) -> Result<Plan, Failure> {
+    let cargo = source.cargo();
+    let ask = |platform: String| {
+        let cargo = &cargo;
+        async move { cargo::metadata(source, cargo, &platform, groups).await }
+    };
+    if let Some(target) = &source.command.shared().cargo.target {
+        let metadata = ask(target.clone()).await?;
+        return plan(source, cargo, &metadata);
+    }
+    let (metadata, known) = tokio::join!(ask(host.likely.to_owned()), host.known);
+    let metadata = match known {
+        // What went wrong for another platform may not go wrong for this one.
+        Some(known) if known != host.likely => ask(known).await?,
+        _ => metadata?,
+    };
     plan(source, cargo, &metadata)
 }
 
@@ -153,7 +189,9 @@ fn plan(source: &Source, cargo: PathBuf, metadata: &Metadata) -> Result<Plan, Fa
         workspace: workspace.as_ref(),
         current_dir,
     };
-    let config = config::resolve(&shared.server, command.watch(), &layers)?;
+    let config = config::resolve(&shared.server, options.profile(), command.watch(), &layers)?;
+    let named = config.profile.as_deref();
+    let profile = Profile::of(named, metadata, &entry.local, env, current_dir);
     let target_directory = metadata.target_directory.as_std_path().to_owned();
     let build_directory = metadata.build_directory.as_ref().map(|path| path.as_std_path());
     let build_directory = build_directory.filter(|path| *path != target_directory);
@@ -163,6 +201,7 @@ fn plan(source: &Source, cargo: PathBuf, metadata: &Metadata) -> Result<Plan, Fa
         entry,
         config,
         cargo,
+        profile,
         cargo_options: options.clone(),
         args: shared.args.clone(),
         current_dir: current_dir.clone(),

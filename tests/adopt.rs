@@ -8,6 +8,7 @@ mod support;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 use support::load::{Connections, Load, Open, Target};
 use support::unchanged::address;
 use support::{
-    PATIENCE, Project, Run, Tool, eventually, get, lives, unchanged, wait_until_nothing_is_left,
+    PATIENCE, Project, Run, Tool, eventually, get, lives, needs, signal, unchanged,
+    wait_until_nothing_is_left,
 };
 
 /// No argument.
@@ -366,7 +368,8 @@ fn a_server_that_dies_once_it_listens_gives_way_to_the_old_one() {
         for version in ["two", "again"] {
             it.go(&format!("dies-listening {version} {address}"));
             let new = it.spawned();
-            assert_eq!(it.wait_for_of("server-exited", new)["code"], 101);
+            let exited = it.wait_for_of("server-exited", new);
+            assert_eq!(exited["code"], 101, "{}", it.run.story());
             assert_eq!(it.wait_for_of("server-resumed", old)["from"], new);
             load.wait_for_answers(10);
             it.answers(address, "one");
@@ -513,6 +516,107 @@ fn what_the_user_preloads_is_kept() {
     it.end("TERM", Some(143));
 }
 
+// ---- servers that do with their sockets what few do ----
+
+/// The time that a process has had of the processors, in hundredths of a second (`proc_pid_stat(5)`).
+fn processor_time(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    // Behind the name, which may have spaces in it: `utime` and `stime`.
+    let (_, numbers) = stat.rsplit_once(')').expect("the name's end");
+    numbers.split_whitespace().skip(11).take(2).map(|it| it.parse::<u64>().expect("ticks")).sum()
+}
+
+#[test]
+fn a_server_that_becomes_another_program_has_its_address_to_itself() {
+    let address = address();
+    let mut it = Adopting::start(&format!("execs one {address}"), NONE);
+    it.answers(address, "one");
+    let why = "another program";
+    assert!(it.run.stderr().contains(why), "{}", it.run.story());
+    // What the shim's end of the socket has left behind does not keep the tool busy.
+    let before = processor_time(it.run.pid());
+    it.run.settle_for(Duration::from_secs(2));
+    let took = processor_time(it.run.pid()) - before;
+    assert!(took < 20, "{took} of 200\n{}", it.run.story());
+    for (way, version) in [("good", "two"), ("execs", "three"), ("execs", "four"), ("good", "five")]
+    {
+        it.go(&format!("{way} {version} {address}"));
+        it.answers(address, version);
+        it.run.rest();
+        let failed = it.run.log[it.mark..].iter().any(|event| !event["code"].is_null());
+        assert!(!failed, "{}", it.run.story());
+    }
+    it.end("INT", Some(130));
+    TcpListener::bind(address).expect("it is free");
+}
+
+#[test]
+fn a_server_may_close_its_listener_and_open_it_again() {
+    let address = address();
+    let mut it = Adopting::start(&format!("reopens one {address}"), NONE);
+    // The first one is answered by the listener that is closed then.
+    for _ in 0..3 {
+        it.answers(address, "one");
+    }
+    for version in ["two", "three"] {
+        it.swap(&format!("reopens {version} {address}"), address, version);
+        // Once more by the other one; and by now it is not closed for good.
+        it.run.settle_for(Duration::from_millis(1500));
+        nothing_is_lost(&mut it, address, |_, load| load.wait_for_version(version));
+    }
+    it.swap(&format!("good four {address}"), address, "four");
+    assert_eq!(it.run.count("server-not-adopted"), 0, "{}", it.run.story());
+    it.end("TERM", Some(143));
+}
+
+#[test]
+fn a_server_that_listens_long_after_it_has_bound_is_waited_for() {
+    let address = address();
+    let mut it = Adopting::start(&format!("listens-late one {address}"), NONE);
+    nothing_is_lost(&mut it, address, |it, _| {
+        for version in ["two", "three"] {
+            let (old, _) = it.last();
+            let new = it.swap(&format!("listens-late {version} {address}"), address, version);
+            // Not before: until then the old one answers.
+            assert!(it.position("server-retired", old) > it.position("server-spawned", new));
+            let listening = it.position("server-listening", new);
+            assert!(it.position("server-retired", old) < listening, "{}", it.run.story());
+        }
+    });
+    assert_eq!(it.run.count("server-not-adopted"), 0, "{}", it.run.story());
+    assert_eq!(it.run.count("server-resumed"), 0, "{}", it.run.story());
+    it.end("TERM", Some(143));
+}
+
+#[test]
+fn who_came_in_the_meantime_is_answered_by_the_one_that_resumes() {
+    let (project, address) = (Project::empty(), address());
+    let mut run = unchanged::tool(&project, "axum-checks", &address.to_string()).start();
+    run.wait_for("server-listening");
+    run.rest();
+    let mut it = Adopting { project, run, mark: 0 };
+    it.answers(address, "v0");
+    for version in ["broken-1", "broken-2"] {
+        let (old, _) = it.last();
+        it.mark = it.run.log.len();
+        it.project.write("version", version);
+        let new = it.spawned();
+        it.wait_for_of("server-retired", old);
+        // The only one: none that comes later wakes the old one's event loop.
+        let open = Open::get(address, "/");
+        it.project.write(format!("{version}-gate"), "");
+        assert_eq!(it.wait_for_of("server-exited", new)["code"], 101, "{}", it.run.story());
+        it.wait_for_of("server-resumed", old);
+        let answer = open.finish();
+        assert!(answer.contains("\r\n\r\nv0 "), "{answer}");
+        it.run.rest();
+    }
+    it.mark = it.run.log.len();
+    it.project.write("version", "v1");
+    it.answers(address, "v1");
+    it.end("TERM", Some(143));
+}
+
 // ---- the end ----
 
 /// A swap whose old server cannot end: it owes an answer that it never gives.
@@ -636,5 +740,93 @@ fn a_server_on_io_uring_is_stopped_first() {
     let mut it = Adopting { project, run, mark: 0 };
     it.answers(address, "v0");
     falls_back(&mut it, address, "io_uring", |project, version| project.write("version", version));
+    it.end("TERM", Some(143));
+}
+
+/// A server that shares what it binds is followed by one that cannot: that is started once more, with
+/// the old one stopped first, and the next one that can shares again.
+fn is_followed_by_one_that_cannot(change: impl Fn(&Project), back: impl Fn(&Project), why: &str) {
+    let address = address();
+    let mut it = Adopting::start(&format!("good one {address}"), NONE);
+    it.swap(&format!("good two {address}"), address, "two");
+    let (old, _) = it.last();
+    it.go(&format!("good three {address}"));
+    change(&it.project);
+    it.answers(address, "three");
+    it.wait_for_of("server-exited", old);
+    it.run.wait_for_stderr(why);
+    it.run.rest();
+    assert_eq!(it.since("server-restored"), 0, "{}", it.run.story());
+    // From then on not even tried beside the old one.
+    it.go(&format!("good four {address}"));
+    assert_eq!(it.wait_for("server-spawned")["beside"], Value::Null, "{}", it.run.story());
+    it.answers(address, "four");
+    it.run.rest();
+    it.go(&format!("good five {address}"));
+    back(&it.project);
+    it.answers(address, "five");
+    it.run.rest();
+    it.swap(&format!("good six {address}"), address, "six");
+    it.end("TERM", Some(143));
+}
+
+#[test]
+fn a_server_that_becomes_a_static_one_is_started_alone() {
+    let flags = |flags: &'static str| {
+        move |project: &Project| {
+            project.write(".cargo/config.toml", format!("[build]\nrustflags = [{flags}]\n"));
+        }
+    };
+    let linked_statically = flags("\"-C\", \"target-feature=+crt-static\"");
+    is_followed_by_one_that_cannot(linked_statically, flags(""), "linked statically");
+}
+
+/// A program with more rights than its user, as the loader sees it, gets nothing preloaded.
+#[test]
+fn a_server_in_which_the_shim_is_not_loaded_is_started_alone() {
+    let output = Command::new("id").arg("-G").output().expect("every system has `id`");
+    let groups = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let is_root = rustix::process::getuid().is_root();
+    let other = groups.split(' ').nth(1).or(is_root.then_some("1"));
+    let Some(group) = other.filter(|_| needs("a second group", other.is_some())) else { return };
+    let link = format!(
+        "#!/bin/sh\ncc \"$@\" || exit\nwhile [ \"$1\" != -o ]; do shift; done\n\
+         case $2 in *binds*) chgrp {group} \"$2\" && chmod g+s \"$2\";; esac\n"
+    );
+    let with_rights = |project: &Project| {
+        project.write("linker/cc", &link);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(project.path("linker/cc"), mode).expect("it is ours");
+        let linker = "[target.'cfg(all())']\nlinker = \"./linker/cc\"\n";
+        project.write(".cargo/config.toml", linker);
+        project.edit("src/bin/binds.rs", "no database", "no data base");
+    };
+    let without = |project: &Project| {
+        project.write(".cargo/config.toml", "");
+        project.edit("src/bin/binds.rs", "no data base", "no database");
+    };
+    is_followed_by_one_that_cannot(with_rights, without, "has not loaded the shim");
+}
+
+#[test]
+fn a_server_that_comes_to_make_its_own_system_calls_has_its_address_once_the_old_one_is_gone() {
+    let address = address();
+    let raw = Project::copy("servers").read("src/bin/raw.rs");
+    let mut it = Adopting::start(&format!("good one {address}"), NONE);
+    it.swap(&format!("good two {address}"), address, "two");
+    let (old, pid) = it.last();
+    it.go(&format!("good three {address}"));
+    it.project.write("src/bin/binds.rs", &raw);
+    let new = it.spawned();
+    assert_eq!(it.wait_for_of("server-exited", new)["serving"], old, "{}", it.run.story());
+    it.answers(address, "two");
+    // What it had is kept for the next one no more.
+    signal(pid, "KILL");
+    it.wait_for_of("server-exited", old);
+    it.run.rest();
+    it.go(&format!("good four {address}"));
+    it.answers(address, "four");
+    assert_eq!(it.since("server-exited"), 0, "{}", it.run.story());
+    it.run.wait_for_stderr("without the C library");
     it.end("TERM", Some(143));
 }

@@ -95,19 +95,26 @@ fn end(project: &Project, mut run: Run) {
     wait_until_nothing_is_left(&project.root);
 }
 
-/// Swaps a server that runs; what was counted is shown, and is as it should be.
-fn swapped(server: &str, (project, mut run): (Project, Run), targets: &[Target], graceful: bool) {
+/// Swaps a server that runs; what was counted is shown, and is as it should be. What was counted on
+/// each target, in each way that clients come.
+fn swapped(
+    server: &str,
+    (project, mut run): (Project, Run),
+    targets: &[Target],
+    graceful: bool,
+) -> Vec<Vec<Counts>> {
     let ways: &[Connections] = if graceful {
         &[Connections::Fresh, Connections::KeptAlive]
     } else {
         // What is under way on a kept connection ends with a server that just ends.
         &[Connections::Fresh]
     };
+    let mut all = Vec::new();
     for &connections in ways {
         run.rest();
         let counted = under_load(&project, &mut run, targets, connections);
-        for (target, counts) in targets.iter().zip(counted) {
-            tell(server, connections, &counts);
+        for (target, counts) in targets.iter().zip(&counted) {
+            tell(server, connections, counts);
             assert_eq!(counts.refused, 0, "{counts}\n{}", run.story());
             // A connection that idles is closed by a server that stops, and the next request can be
             // on its way then. HTTP/1.1 has no word for that; HTTP/2 has.
@@ -120,10 +127,12 @@ fn swapped(server: &str, (project, mut run): (Project, Run), targets: &[Target],
             }
             assert_eq!(counts.unanswered(), unavoidable, "{counts}\n{}", run.story());
         }
+        all.push(counted);
     }
     assert_eq!(run.count("server-killed"), 0, "{}", run.story());
     assert_eq!(run.count("server-not-adopted"), 0, "{}", run.story());
     end(&project, run);
+    all
 }
 
 /// Starts it; it listens.
@@ -212,7 +221,13 @@ fn axum_on_two_ports() {
     let tool =
         unchanged::tool(&project, "axum-two", &address.to_string()).env("ADMIN", admin.to_string());
     let targets = [Target::Tcp(address), Target::Tcp(admin)];
-    swapped("axum-two", started(project, tool), &targets, true);
+    for counted in swapped("axum-two", started(project, tool), &targets, true) {
+        // On kept connections, too, which go from one server to the next.
+        for (counts, application) in counted.iter().zip(["", "of admin"]) {
+            let answered: Vec<_> = counts.applications.keys().collect();
+            assert_eq!(answered, [application], "{counts}");
+        }
+    }
 }
 
 #[test]

@@ -47,9 +47,11 @@ fn refused_line(project: &Project, line: &str) -> String {
     wait_until_nothing_is_left(&project.root);
     let root = project.root.to_str().expect("a folder of ours");
     let me = std::process::id().to_string();
-    // Another test's cargo may hold the lock of the package cache, which cargo says.
-    let lines =
-        told.stderr.split_inclusive('\n').filter(|line| !line.contains(" Blocking waiting "));
+    // Another test's cargo may hold the lock of the package cache, which cargo says, and the tool where
+    // that takes long.
+    let waits =
+        |line: &&str| line.contains(" Blocking waiting ") || line.contains(" takes its time: ");
+    let lines = told.stderr.split_inclusive('\n').filter(|line| !waits(line));
     let stderr = lines.collect::<String>().replace(root, "[ROOT]").replace(&me, "[PID]");
     format!("$ {line}\n{stderr}\n")
 }
@@ -717,7 +719,7 @@ error: unknown key `package.metadata.stario.watch_ignore` in Cargo.toml
 # reload = true
 $ cargo stario watch
 error: unknown key `package.metadata.stario.reload` in Cargo.toml
-  help: the keys are `entry`, `host`, `port`, `unix-socket`, `tracer`, `listen`, `grace`, `events`, `swap`, `ready-timeout`, `watch`, `watch-ignore`, `no-gitignore`, `debounce` and `poll`
+  help: the keys are `entry`, `host`, `port`, `unix-socket`, `tracer`, `listen`, `profile`, `grace`, `events`, `swap`, `ready-timeout`, `watch`, `watch-ignore`, `no-gitignore`, `debounce` and `poll`
 
 # port = "3000"
 $ cargo stario watch

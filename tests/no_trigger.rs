@@ -240,8 +240,8 @@ fn target_folders_wherever_they_are() {
             _ => (tool, "target"),
         };
         let mut session = Session::running(project, tool.start());
-        assert!(session.project.path(folder).join("debug/app").exists(), "{how}");
-        session.project.write(Path::new(folder).join("debug/notes.txt"), "written");
+        assert!(session.project.path(folder).join("stario/app").exists(), "{how}");
+        session.project.write(Path::new(folder).join("stario/notes.txt"), "written");
         session.heard(&[]);
         session.project.edit(MAIN, "one", "two");
         session.heard(&[MAIN]);

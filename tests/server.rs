@@ -17,7 +17,7 @@ use cargo_stario::build::BuildCommand;
 use cargo_stario::event::{Artifact, Endpoint, Event, Exit, ServerEvent};
 use cargo_stario::server::socket::{bind, free_port};
 use cargo_stario::server::{
-    CargoQuery, CargoRun, Equipment, Listener, ServerCommand, ServerHandle, Told, spawn,
+    CargoQuery, CargoRun, Equipment, Listener, ServerCommand, ServerHandle, Told, Toolchain, spawn,
 };
 use workbench::{Fixtures, LONG, Workbench, cargo, command, shared_target};
 
@@ -40,7 +40,7 @@ impl Bench {
         let artifact = workbench.build(build, &[]).await.artifact();
         let command = ServerCommand {
             artifact,
-            cargo_run: Arc::new(CargoRun::resolve(&query(package, build)).unwrap()),
+            cargo_run: Arc::new(cargo_run(&query(build), package, build)),
             arguments: Vec::new(),
             current_dir: build.current_dir.clone(),
             told: Told {
@@ -93,12 +93,14 @@ impl Bench {
     }
 }
 
-fn query(package: &Package, build: &BuildCommand) -> CargoQuery {
+fn cargo_run(query: &CargoQuery, package: &Package, build: &BuildCommand) -> CargoRun {
+    Toolchain::ask(query).unwrap().cargo_run(package, &build.workspace_root)
+}
+
+fn query(build: &BuildCommand) -> CargoQuery {
     CargoQuery {
         cargo: cargo(),
         current_dir: build.current_dir.clone(),
-        workspace_root: build.workspace_root.clone(),
-        package: package.clone(),
         target: None,
         config: Vec::new(),
     }
@@ -319,9 +321,9 @@ async fn the_environment_is_what_cargo_run_gives_and_ours() {
     let folder = fixtures.path("src");
     let (package, build) = command(&folder, "env-probe", "env-probe");
     let mut bench = Bench::build(&package, &build).await;
-    let mut query = query(&package, &build);
+    let mut query = query(&build);
     query.config = vec!["env.TYPED='typed'".to_owned()];
-    bench.command.cargo_run = Arc::new(CargoRun::resolve(&query).unwrap());
+    bench.command.cargo_run = Arc::new(cargo_run(&query, &package, &build));
 
     let expected = fixtures.path("expected");
     let status = Command::new(cargo())

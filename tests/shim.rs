@@ -643,6 +643,105 @@ fn a_leaving_server_passes_what_it_closes() {
     }
 }
 
+/// A server that the test plays the tool of, with so many connections: its descriptors, and their other
+/// ends. Its tool takes its time for the first connection that it is passed.
+fn with_connections(count: usize) -> (Server, Vec<(String, TcpStream)>) {
+    let (port, mut slow) = (free_port(), true);
+    let mut server = Server::start(Vec::new(), move |heard| match heard.kind {
+        LISTENING => Some((KEPT, None)),
+        BIND => Some((OWN, None)),
+        PASS if std::mem::take(&mut slow) => {
+            thread::sleep(Duration::from_millis(100));
+            None
+        }
+        _ => None,
+    });
+    server.does(&format!("std-listen 127.0.0.1:{port}"));
+    let connections = (0..count).map(|_| {
+        let stream = connect(port);
+        let accepted = server.does("std-accept 3");
+        (accepted.split(' ').next().unwrap().to_owned(), stream)
+    });
+    let connections = connections.collect();
+    server.hears_of(ACCEPTING);
+    (server, connections)
+}
+
+#[test]
+fn a_leaving_server_passes_however_many_it_closes_at_once() {
+    const MANY: usize = 600;
+    let (mut one, connections) = with_connections(MANY);
+    one.retire();
+    one.set(page::LEAVING, &1_u32.to_ne_bytes());
+    for (descriptor, _) in &connections {
+        one.write(&format!("close {descriptor}"));
+    }
+    for _ in &connections {
+        assert!(one.hears_kind(PASS).with_descriptor);
+        assert_eq!(one.line(None), "0");
+    }
+}
+
+#[test]
+fn a_leaving_server_passes_nothing_on_which_it_owes_an_answer() {
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+    // What comes (`comes`, `ends`), what the server reads and writes, and whether it passes the rest.
+    let ways: [(&[&str], bool); 8] = [
+        (&[], true),
+        (&["comes"], true),
+        (&["comes", "ends"], true),
+        (&["comes", "reads", "answers"], true),
+        (&["comes", "reads", "answers", "comes"], true),
+        (&["comes", "reads"], false),
+        (&["comes", "reads", "comes"], false),
+        (&["comes", "reads", "answers", "later", "comes", "reads"], false),
+    ];
+    let (mut one, connections) = with_connections(ways.len());
+    for ((steps, _), (descriptor, stream)) in ways.iter().zip(&connections) {
+        for step in *steps {
+            match *step {
+                "comes" => {
+                    (&*stream).write_all(REQUEST).unwrap();
+                    assert_eq!(one.does(&format!("poll {descriptor}")), "1");
+                }
+                "ends" => {
+                    stream.shutdown(std::net::Shutdown::Write).unwrap();
+                    assert_eq!(one.does(&format!("poll-end {descriptor}")), "1");
+                }
+                "reads" => {
+                    let all = REQUEST.len();
+                    assert_eq!(one.does(&format!("read {descriptor} {all}")), all.to_string());
+                }
+                "answers" => assert_eq!(one.does(&format!("write {descriptor} hello")), "5"),
+                // The system's clock for it does not tick every millisecond.
+                _ => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+    one.retire();
+    one.set(page::LEAVING, &1_u32.to_ne_bytes());
+    for ((steps, passes), (descriptor, stream)) in ways.iter().zip(&connections).rev() {
+        assert_eq!(one.does(&format!("close {descriptor}")), "0");
+        if *passes {
+            let passed = one.hears_kind(PASS).descriptor.expect("the connection comes with it");
+            let passed = TcpStream::from(passed).peer_addr();
+            assert_eq!(passed.unwrap(), stream.local_addr().unwrap(), "{steps:?}");
+        }
+    }
+    one.heard_only(&[]);
+}
+
+#[test]
+fn the_child_of_a_vfork_closes_its_own_descriptors() {
+    let (mut one, connections) = with_connections(2);
+    assert_eq!(one.get(page::CONNECTIONS), 2);
+    let (descriptor, stream) = &connections[0];
+    assert_eq!(one.does(&format!("vfork-close {descriptor}")), "parent");
+    assert_eq!(one.get(page::CONNECTIONS), 2);
+    talks(&mut one, descriptor, stream);
+    assert_eq!(one.get(page::CONNECTIONS), 1);
+}
+
 #[test]
 fn a_connection_of_another_server_is_accepted_before_all_others() {
     let (tool, port) = (Tool::default(), free_port());

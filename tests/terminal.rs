@@ -252,7 +252,7 @@ fn the_compilers_words_and_cargos_progress_do_not_get_into_each_others_way() {
     assert_eq!(text.matches(&rendered).count(), 1, "{rendered}\nis not once in\n{text}");
     assert_eq!(text.matches("never_called_by_anybody").count(), 2, "message and source\n{text}");
     assert!(!text.contains("Building ["), "{text}");
-    let clean = ["Watching .", "Serving http", "Running `", "Finished `dev`"];
+    let clean = ["Watching .", "Serving http", "Running `", "Finished `stario`"];
     for word in clean {
         let line = text.lines().find(|line| line.contains(word)).expect("it is there");
         assert_eq!(

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use cargo_stario::process::{Environment, Groups, Program, Stream};
 use cargo_stario::server::socket::bind;
-use cargo_stario::server::{CargoQuery, CargoRun, ServerCommand, Told, exit_code, serve};
+use cargo_stario::server::{CargoQuery, ServerCommand, Told, Toolchain, exit_code, serve};
 use workbench::{Workbench, command, shared_target, tool};
 
 /// The variable that says which role the test binary is to play.
@@ -82,8 +82,6 @@ async fn serve_becomes_the_server() {
         let query = CargoQuery {
             cargo: workbench::cargo(),
             current_dir: folder.clone(),
-            workspace_root: folder.clone(),
-            package,
             target: None,
             config: Vec::new(),
         };
@@ -91,7 +89,7 @@ async fn serve_becomes_the_server() {
         println!("port: {}", listener.port().unwrap());
         let command = ServerCommand {
             artifact,
-            cargo_run: Arc::new(CargoRun::resolve(&query).unwrap()),
+            cargo_run: Arc::new(Toolchain::ask(&query).unwrap().cargo_run(&package, &folder)),
             arguments: Vec::new(),
             current_dir: folder,
             told: Told {

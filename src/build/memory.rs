@@ -4,6 +4,7 @@
 //! `fresh` to it, whatever it holds. A changed file is *missed* when something that is compiled
 //! from it came out fresh although the content is another than the one that was last compiled.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,8 @@ impl Memory {
     pub(super) fn missed(&self, before: &Contents, units: &[Unit]) -> Vec<PathBuf> {
         let missed = before.regular().filter(|(path, content)| {
             self.seen.get(*path) != Some(content)
-                && units.iter().any(|unit| unit.fresh && unit.is_compiled_from(path))
+                && Source::new(path)
+                    .is_used(units, |unit, source| unit.fresh && unit.is_compiled_from(source))
         });
         missed.map(|(path, _)| path.to_owned()).collect()
     }
@@ -38,7 +40,9 @@ impl Memory {
     /// A build ended early. What it did compile, it will not compile again.
     pub(super) fn learn_compiled(&mut self, before: &Contents, after: &Contents, units: &[Unit]) {
         for path in before.0.keys() {
-            if units.iter().any(|unit| !unit.fresh && unit.is_surely_compiled_from(path)) {
+            if Source::new(path)
+                .is_used(units, |unit, source| !unit.fresh && unit.is_surely_compiled_from(source))
+            {
                 self.learn(path, before, after);
             }
         }
@@ -102,25 +106,44 @@ enum Sources {
     Package(PathBuf, Vec<PathBuf>),
 }
 
+/// A file that many units are asked about.
+struct Source<'a> {
+    path: &'a Path,
+    /// Without symbolic links, looked up once for all units.
+    canonical: OnceCell<Option<PathBuf>>,
+}
+
+impl<'a> Source<'a> {
+    fn new(path: &'a Path) -> Self {
+        Self { path, canonical: OnceCell::new() }
+    }
+
+    fn is_used(&self, units: &[Unit], by: impl Fn(&Unit, &Self) -> bool) -> bool {
+        units.iter().any(|unit| by(unit, self))
+    }
+
+    fn is_among(&self, files: &HashSet<PathBuf>) -> bool {
+        let canonical = || self.canonical.get_or_init(|| self.path.canonicalize().ok());
+        files.contains(self.path) || canonical().as_ref().is_some_and(|it| files.contains(it))
+    }
+}
+
 impl Unit {
-    fn is_compiled_from(&self, path: &Path) -> bool {
+    fn is_compiled_from(&self, source: &Source<'_>) -> bool {
         match &self.sources {
             Sources::Package(root, local) => {
-                owner(path, local) == Some(root) || self.source == path
+                owner(source.path, local) == Some(root) || self.source == source.path
             }
-            Sources::Files(_) => self.is_surely_compiled_from(path),
+            Sources::Files(_) => self.is_surely_compiled_from(source),
         }
     }
 
-    fn is_surely_compiled_from(&self, path: &Path) -> bool {
+    fn is_surely_compiled_from(&self, source: &Source<'_>) -> bool {
         let named = match &self.sources {
-            Sources::Files(files) => {
-                files.contains(path)
-                    || path.canonicalize().is_ok_and(|canonical| files.contains(&canonical))
-            }
+            Sources::Files(files) => source.is_among(files),
             Sources::Package(..) => false,
         };
-        named || self.source == path
+        named || self.source == source.path
     }
 }
 

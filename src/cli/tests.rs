@@ -103,16 +103,22 @@ fn cargos_options_are_handed_on() {
          --offline --frozen --config k=1 --config f.toml"
     );
     assert_eq!(
-        join(&cargo.build_args()),
-        "--features a,b --features c --no-default-features --manifest-path m/Cargo.toml --locked \
-         --offline --frozen --config k=1 --config f.toml --jobs -2 --profile fast --target t \
-         --target-dir d --color never --verbose --verbose"
+        join(&cargo.build_args(&["--profile".into(), "fast".into()])),
+        "--profile fast --features a,b --features c --no-default-features \
+         --manifest-path m/Cargo.toml --locked --offline --frozen --config k=1 --config f.toml \
+         --jobs -2 --target t --target-dir d --color never --verbose --verbose"
     );
-    assert_eq!(
-        join(&ok("cargo-stario serve -r -q --all-features").shared().cargo.build_args()),
-        "--all-features --release --quiet"
-    );
-    assert!(ok("cargo-stario serve").shared().cargo.build_args().is_empty());
+    let command = ok("cargo-stario serve -r -q --all-features");
+    assert_eq!(join(&command.shared().cargo.build_args(&[])), "--all-features --quiet");
+    assert!(ok("cargo-stario serve").shared().cargo.build_args(&[]).is_empty());
+}
+
+#[test]
+fn release_is_a_profile() {
+    let profile = |line| ok(line).shared().cargo.profile().map(str::to_owned);
+    assert_eq!(profile("cargo-stario serve -r").as_deref(), Some("release"));
+    assert_eq!(profile("cargo-stario watch --profile fast").as_deref(), Some("fast"));
+    assert_eq!(profile("cargo-stario watch"), None);
 }
 
 fn join(args: &[OsString]) -> String {

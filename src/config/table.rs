@@ -32,13 +32,14 @@ enum Type {
     List,
 }
 
-const KEYS: [(&str, Type); 15] = [
+const KEYS: [(&str, Type); 16] = [
     ("entry", Type::Text),
     ("host", Type::Text),
     ("port", Type::Integer),
     ("unix-socket", Type::Text),
     ("tracer", Type::Text),
     ("listen", Type::Text),
+    ("profile", Type::Text),
     ("grace", Type::Number),
     ("events", Type::Text),
     ("swap", Type::Text),

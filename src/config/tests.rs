@@ -75,7 +75,8 @@ impl Places {
             workspace: workspace.as_ref(),
             current_dir: here,
         };
-        resolve(&command.shared().server, command.watch(), &layers)
+        let shared = command.shared();
+        resolve(&shared.server, shared.cargo.profile(), command.watch(), &layers)
     }
 
     #[track_caller]
@@ -111,6 +112,7 @@ fn the_defaults() {
             unix_socket: None,
             tracer: None,
             listen: Listen::Auto,
+            profile: None,
             grace: Duration::from_secs(5),
             events: None,
             swap: Swap::Auto,
@@ -118,7 +120,7 @@ fn the_defaults() {
             watch: None,
             watch_ignore: Vec::new(),
             gitignore: true,
-            debounce: Duration::from_millis(30),
+            debounce: None,
             poll: None,
         }
     );
@@ -128,7 +130,10 @@ fn the_defaults() {
 #[test]
 fn each_option_comes_from_the_strongest_place() {
     type Seen = fn(&Config) -> String;
-    let cases: [(&str, [Value; 4], [&str; 4], Seen); 10] = [
+    let cases: [(&str, [Value; 4], [&str; 4], Seen); 11] = [
+        ("profile", ["a", "b", "c", "d"].map(Value::from), ["a", "b", "c", "d"], |it| {
+            it.profile.clone().expect("a name")
+        }),
         ("host", ["a", "b", "c", "d"].map(Value::from), ["a", "b", "c", "d"], |it| it.host.clone()),
         ("port", [1, 2, 3, 4].map(Value::from), ["1", "2", "3", "4"], |it| {
             assert!(it.port.named);
@@ -173,7 +178,7 @@ fn each_option_comes_from_the_strongest_place() {
             |it| it.gitignore.to_string(),
         ),
         ("debounce", [1, 2, 3, 0].map(Value::from), ["1ms", "2ms", "3ms", "0ns"], |it| {
-            format!("{:?}", it.debounce)
+            format!("{:?}", it.debounce.expect("given"))
         }),
         (
             "poll",

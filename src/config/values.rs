@@ -55,6 +55,16 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     }
 }
 
+/// The name of a profile, as cargo allows it. Whether there is one is cargo's to say.
+pub(super) fn profile(text: &str) -> Result<String, String> {
+    let allowed = |character: char| character.is_alphanumeric() || "-_".contains(character);
+    if !text.is_empty() && text.chars().all(allowed) {
+        Ok(text.into())
+    } else {
+        Err("expected the name of a profile, such as `dev` or `release`".into())
+    }
+}
+
 pub(super) fn swap(text: &str) -> Result<Swap, String> {
     match text {
         "auto" => Ok(Swap::Auto),

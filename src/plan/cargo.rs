@@ -30,6 +30,7 @@ pub(super) fn path(env: &Environment, current_dir: &Path) -> PathBuf {
 pub(super) async fn metadata(
     source: &Source,
     cargo: &Path,
+    platform: &str,
     groups: Option<&Groups>,
 ) -> Result<Metadata, Failure> {
     let options = &source.command.shared().cargo;
@@ -41,9 +42,7 @@ pub(super) async fn metadata(
     command.args(["--color", "never"]);
     // Without it, cargo fetches and lists the dependencies of every platform: offline it fails for
     // want of crates that the build does not need.
-    if let Some(platform) = platform(source, cargo, groups).await? {
-        command.args(["--filter-platform", &platform]);
-    }
+    command.args(["--filter-platform", platform]);
     prepare(&mut command, source);
     // `cargo metadata` has no `--target-dir`; the variable is second only to it.
     if let Some(target_dir) = &options.target_dir {
@@ -57,24 +56,6 @@ pub(super) async fn metadata(
         Failure::usage(format!("cannot read what `cargo metadata` says: {error}"))
             .help(format!("is {} cargo, and up to date?", cargo.display()))
     })
-}
-
-/// The triple that is built for: `--target`, else that of cargo's own machine.
-async fn platform(
-    source: &Source,
-    cargo: &Path,
-    groups: Option<&Groups>,
-) -> Result<Option<String>, Failure> {
-    if let Some(target) = &source.command.shared().cargo.target {
-        return Ok(Some(target.clone()));
-    }
-    let quiet = source.command.shared().cargo.quiet;
-    let mut command = Command::new(cargo);
-    command.arg("-vV").current_dir(&source.current_dir);
-    prepare(&mut command, source);
-    let output = run(command, cargo, groups, quiet).await?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().find_map(|line| line.strip_prefix("host: ")).map(|host| host.trim().to_owned()))
 }
 
 fn prepare(command: &mut Command, source: &Source) {

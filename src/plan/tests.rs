@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use snapbox::{assert_data_eq, str};
 use tempfile::TempDir;
 
-use super::{Environment, Mode, Plan, Source, resolve};
+use super::{Environment, Host, Mode, Plan, Source, resolve};
 use crate::cli;
 use crate::config::Port;
 use crate::entry::TargetKind;
@@ -20,6 +20,8 @@ use crate::error::Failure;
 struct Project {
     folder: TempDir,
     variables: Vec<(String, String)>,
+    /// What the toolchain is taken for at first.
+    likely: &'static str,
 }
 
 /// A package's manifest of edition 2024 with more lines behind it.
@@ -30,7 +32,7 @@ fn package(name: &str, more: &str) -> String {
 impl Project {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { folder, variables: Vec::new() }
+        Self { folder, variables: Vec::new(), likely: crate::server::OWN_HOST }
     }
 
     /// One package with a server in `src/main.rs`.
@@ -85,8 +87,14 @@ impl Project {
         let env: Environment = inherited.chain(self.variables.clone()).collect();
         let current_dir = if at == "." { self.root() } else { self.path(at) };
         let source = Source { command, env, current_dir };
+        self.resolve(&source)
+    }
+
+    fn resolve(&self, source: &Source) -> Result<Plan, Failure> {
+        let known = std::future::ready(Some(crate::server::OWN_HOST.to_owned()));
+        let host = Host { likely: self.likely, known };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(resolve(&source, None))
+        runtime.expect("a runtime").block_on(resolve(source, host, None))
     }
 
     #[track_caller]

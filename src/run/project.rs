@@ -2,13 +2,14 @@
 //! environment. Read at the start, and again as a whole when a manifest has changed.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
 
 use crate::build::BuildCommand;
 use crate::error::Failure;
 use crate::event::{Level, Notice};
-use crate::plan::{self, Plan, Source};
+use crate::plan::{self, Host, Plan, Source};
 use crate::process::Groups;
-use crate::server::{CargoQuery, CargoRun};
+use crate::server::{CargoQuery, CargoRun, OWN_HOST, Toolchain};
 
 /// Shared between the loop and the build that reads the manifests again.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ impl Project {
             spec: plan.entry.spec(),
             kind: plan.entry.kind,
             target: plan.entry.target.clone(),
-            options: plan.cargo_options.build_args(),
+            options: plan.cargo_options.build_args(&plan.profile.args()),
             local: plan.entry.local.clone(),
         }
     }
@@ -99,18 +100,26 @@ impl Project {
 }
 
 async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
-    let plan = plan::resolve(source, Some(groups)).await?;
-    let config = &plan.cargo_options.config;
+    let options = &source.command.shared().cargo;
     let query = CargoQuery {
-        cargo: plan.cargo.clone(),
-        current_dir: plan.current_dir.clone(),
-        workspace_root: plan.workspace_root.clone(),
-        package: plan.entry.package.clone(),
-        target: plan.cargo_options.target.clone(),
-        config: config.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
+        cargo: source.cargo(),
+        current_dir: source.current_dir.clone(),
+        target: options.target.clone(),
+        config: options.config.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
     };
-    let cargo_run = tokio::task::spawn_blocking(move || CargoRun::resolve(&query)).await;
-    let cargo_run = cargo_run.map_err(|error| Failure::usage(error.to_string()))??;
+    // Cargo and rustc are asked side by side.
+    let (tell, host) = oneshot::channel();
+    let asking = tokio::task::spawn_blocking(move || {
+        let toolchain = Toolchain::ask(&query);
+        let host = toolchain.as_ref().ok().and_then(|it| it.host.clone());
+        // Nobody waits where `--target` says it.
+        let _ = tell.send(host);
+        toolchain
+    });
+    let known = async { host.await.ok().flatten() };
+    let plan = plan::resolve(source, Host { likely: OWN_HOST, known }, Some(groups)).await?;
+    let toolchain = asking.await.map_err(|error| Failure::usage(error.to_string()))??;
+    let cargo_run = toolchain.cargo_run(&plan.entry.package, &plan.workspace_root);
     Ok(Read { plan: Arc::new(plan), cargo_run: Arc::new(cargo_run) })
 }
 

@@ -124,7 +124,11 @@ async fn open(
 /// The watch, once every folder has its eye on it, so that no later change is missed.
 async fn open_watch(plan: &Plan, sender: mpsc::UnboundedSender<Event>) -> Result<Watch, Failure> {
     let set = plan.watch.clone();
-    let options = Options { debounce: plan.config.debounce, poll: plan.config.poll };
+    let options = Options {
+        debounce: plan.config.quiet_time(),
+        eager: plan.config.debounce.is_none(),
+        poll: plan.config.poll,
+    };
     let lock = lock_file(plan);
     tokio::task::spawn_blocking(move || {
         let watch = watch::start(set, options, sender)?;
@@ -158,7 +162,7 @@ fn settings(config: &Config, address: &Address) -> Settings {
     let port = config.port;
     Settings {
         grace: config.grace,
-        debounce: config.debounce,
+        debounce: config.quiet_time(),
         socket,
         follows: config.listen == Listen::Auto && cfg!(unix),
         adopts: match config.listen {

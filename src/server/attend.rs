@@ -100,7 +100,7 @@ impl Server {
         }
         // Before it starts, so that nothing that it does goes unseen.
         let mut rivals = match self.beside.clone() {
-            Some(old) => Some(Rivals::of(old, self.shared()).await),
+            Some(old) => Some(Rivals::of(old).await),
             None => None,
         };
         let started = match program {
@@ -132,7 +132,7 @@ impl Server {
             && may_have_wanted(exit)
         {
             let wanted = if self.known.in_use.is_empty() {
-                rivals.wanted(self.known.errno).await
+                rivals.wanted(self.known.errno, self.shareable()).await
             } else {
                 self.contested().await
             };
@@ -321,6 +321,14 @@ impl Server {
     fn shared(&self) -> Vec<KnownAs> {
         let adopted = self.adoption.as_deref().map(Adoption::sockets).unwrap_or_default();
         self.ours.iter().cloned().chain(adopted).collect()
+    }
+
+    /// Those of them that this one can have.
+    fn shareable(&self) -> Vec<KnownAs> {
+        match &self.adoption {
+            Some(adoption) if !adoption.greeted() => self.ours.iter().cloned().collect(),
+            _ => self.shared(),
+        }
     }
 
     /// What it could not bind because the server beside which it was started has it, or one that was

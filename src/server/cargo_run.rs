@@ -36,14 +36,24 @@ pub struct CargoQuery {
     pub cargo: PathBuf,
     /// The folder that the user is in. Absolute.
     pub current_dir: PathBuf,
-    /// The workspace's folder. Absolute.
-    pub workspace_root: PathBuf,
-    /// The package that has the target.
-    pub package: Package,
     /// `--target`.
     pub target: Option<String>,
     /// `--config`, each time it was given.
     pub config: Vec<String>,
+}
+
+/// The triple that the tool itself was built for: the host of nearly every toolchain beside it.
+pub const OWN_HOST: &str = env!("STARIO_TARGET");
+
+/// What cargo's configuration and rustc say, whatever the package.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    /// The triple that is built for where nothing names another. `None`: rustc does not say.
+    pub host: Option<String>,
+    cargo: PathBuf,
+    configured: Vec<(String, OsString)>,
+    libraries: Option<PathBuf>,
+    runner: Vec<OsString>,
 }
 
 /// What `cargo run` adds.
@@ -59,14 +69,23 @@ pub struct CargoRun {
     runner: Vec<OsString>,
 }
 
-impl CargoRun {
+impl Toolchain {
     /// Reads cargo's configuration and asks rustc for its folders. Blocks for some tens of
     /// milliseconds.
     ///
     /// # Errors
     /// When the configuration is not valid.
-    pub fn resolve(query: &CargoQuery) -> Result<Self, Failure> {
-        let options = ResolveOptions::default().cargo(query.cargo.as_os_str());
+    pub fn ask(query: &CargoQuery) -> Result<Self, Failure> {
+        let toolchain = Self::of_host(query, OWN_HOST)?;
+        match &toolchain.host {
+            Some(host) if host != OWN_HOST => Self::of_host(query, host),
+            _ => Ok(toolchain),
+        }
+    }
+
+    /// With a host that is still to be confirmed: cargo itself takes long to say which it is.
+    fn of_host(query: &CargoQuery, host: &str) -> Result<Self, Failure> {
+        let options = ResolveOptions::default().cargo(query.cargo.as_os_str()).host_triple(host);
         let config = Config::load_with_options(&query.current_dir, options).map_err(invalid)?;
         let targets = config.build_target_for_config(query.target.as_ref()).map_err(invalid)?;
         let typed = Typed::read(&query.config, &query.current_dir)?;
@@ -91,13 +110,26 @@ impl CargoRun {
         configured.extend(typed.env);
         configured.retain(|name, it| it.force || std::env::var_os(name).is_none());
         Ok(Self {
-            package: package_variables(&cargo, &query.package, &query.workspace_root),
+            host: folders.host,
+            cargo,
             configured: configured.into_iter().map(|(name, it)| (name, it.value)).collect(),
-            toolchain: folders.libraries,
+            libraries: folders.libraries,
             runner,
         })
     }
 
+    /// What `cargo run` adds for a target of this package.
+    pub fn cargo_run(self, package: &Package, workspace_root: &Path) -> CargoRun {
+        CargoRun {
+            package: package_variables(&self.cargo, package, workspace_root),
+            configured: self.configured,
+            toolchain: self.libraries,
+            runner: self.runner,
+        }
+    }
+}
+
+impl CargoRun {
     /// What is started, with the user's arguments: the executable, or the runner with it.
     pub fn line(&self, executable: PathBuf, arguments: &[OsString]) -> (PathBuf, Vec<OsString>) {
         let arguments = arguments.iter().cloned();
@@ -170,6 +202,7 @@ fn invalid(error: cargo_config2::Error) -> Failure {
 /// What rustc says of itself.
 #[derive(Default)]
 struct Folders {
+    host: Option<String>,
     sysroot: Option<PathBuf>,
     libraries: Option<PathBuf>,
 }
@@ -178,21 +211,30 @@ impl Folders {
     /// Without an answer, the build will say what is wrong with rustc.
     fn ask(config: &Config, query: &CargoQuery, triple: Option<&str>) -> Self {
         let rustc = config.rustc();
-        let mut command = Command::new(&rustc.path);
-        command
-            .args(&rustc.args)
-            .args(["--print", "sysroot", "--print", "target-libdir"])
-            .current_dir(&query.current_dir)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
-        if let Some(triple) = triple {
-            command.args(["--target", triple]);
-        }
-        let Ok(output) = command.output() else { return Self::default() };
-        let text = String::from_utf8_lossy(&output.stdout);
+        let says = |arguments: &[&str]| {
+            let mut command = Command::new(&rustc.path);
+            command.args(&rustc.args).args(arguments).current_dir(&query.current_dir);
+            let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+            Some(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let mut arguments = vec!["--print", "sysroot", "--print", "target-libdir"];
+        arguments.extend(triple.into_iter().flat_map(|triple| ["--target", triple]));
+        let Some(text) = says(&arguments) else { return Self::default() };
         let mut lines = text.lines().map(PathBuf::from);
-        Self { sysroot: lines.next(), libraries: lines.next() }
+        let (sysroot, libraries) = (lines.next(), lines.next());
+        let host = match triple {
+            // `…/lib/rustlib/TRIPLE/lib`
+            None => {
+                libraries.as_deref().and_then(|it| Some(it.parent()?.file_name()?.to_str()?.into()))
+            }
+            Some(_) => says(&["-vV"]).as_deref().and_then(host_in),
+        };
+        Self { host, sysroot, libraries }
     }
+}
+
+fn host_in(version: &str) -> Option<String> {
+    version.lines().find_map(|line| line.strip_prefix("host: ")).map(|host| host.trim().to_owned())
 }
 
 /// The cargo that runs in the end: rustup's proxy is replaced by what it calls.

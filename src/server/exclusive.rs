@@ -39,7 +39,6 @@ pub(super) async fn held_by(group: u32, ours: Vec<KnownAs>) -> Vec<Held> {
 pub(super) struct Rivals {
     /// The group of the one that serves.
     old: u32,
-    ours: Vec<KnownAs>,
     eye: platform::Eye,
 }
 
@@ -47,13 +46,13 @@ impl Rivals {
     /// Keeps an eye on the files that the old one has locked, from now on. Which these are is asked
     /// where it is not known: to read `/proc/locks` stops every lock on the machine for some
     /// milliseconds, and the new server waits for it.
-    pub(super) async fn of(old: Beside, ours: Vec<KnownAs>) -> Self {
+    pub(super) async fn of(old: Beside) -> Self {
         let pid = old.pid;
         let locked = match old.locked {
             Some(locked) => locked,
             None => spawn_blocking(move || platform::locked_by(pid)).await.unwrap_or_default(),
         };
-        Self { old: pid, ours, eye: platform::Eye::on(locked) }
+        Self { old: pid, eye: platform::Eye::on(locked) }
     }
 
     /// Waits until the new one waits for a lock that the old one has, and goes on waiting: one that
@@ -73,10 +72,11 @@ impl Rivals {
         }
     }
 
-    /// What the new one, which has failed, may have failed for. `errno`: what it said of that.
-    pub(super) async fn wanted(&mut self, errno: Option<i32>) -> Vec<Held> {
+    /// What the new one, which has failed, may have failed for. `errno`: what it said of that. `ours`:
+    /// the listeners that it could have shared.
+    pub(super) async fn wanted(&mut self, errno: Option<i32>, ours: Vec<KnownAs>) -> Vec<Held> {
         let opened = self.eye.opened();
-        let held = held_by(self.old, self.ours.clone()).await;
+        let held = held_by(self.old, ours).await;
         let mut wanted: Vec<Held> = held
             .into_iter()
             .filter(|held| match (held, errno) {

@@ -33,7 +33,7 @@ mod windows;
 mod writes;
 
 pub use adopt::Adopter;
-pub use cargo_run::{CargoQuery, CargoRun};
+pub use cargo_run::{CargoQuery, CargoRun, OWN_HOST, Toolchain};
 pub use kept::Kept;
 pub use notify::Folder as NotifyFolder;
 pub use serve::serve;
@@ -164,7 +164,10 @@ pub fn spawn(
         let runner = command.cargo_run.runner();
         let executable = &command.artifact.executable;
         let spare = equipment.notify.map(NotifyFolder::path);
-        adopter.prepare(generation, executable, runner.as_deref(), spare)
+        // What was kept for it, and it cannot have, must not be in its way.
+        adopter
+            .prepare(generation, executable, runner.as_deref(), spare)
+            .inspect_err(|_| adopter.forget_unused())
     });
     let (adoption, preload) = match adoption {
         Some(Ok((adoption, preload))) => (Some(Arc::new(adoption)), Some(preload)),

@@ -1,28 +1,34 @@
 //! Whether version control is at work just now. What lies there in the middle of a checkout was
 //! never meant to be built.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Since when git or Mercurial holds the lock of the repository that `folder` lies in. `None`: it
-/// holds none.
-pub(super) fn since(folder: &Path) -> Option<Duration> {
-    folder.ancestors().find_map(|root| {
+/// Since when git or Mercurial holds the lock of a repository that one of `folders` lies in. `None`:
+/// they hold none.
+pub(super) fn since<'a>(folders: impl Iterator<Item = &'a Path>) -> Option<Duration> {
+    let mut asked = HashSet::new();
+    // The members of a workspace have most of them in common.
+    let roots = folders.flat_map(Path::ancestors).filter(|root| asked.insert(*root));
+    let ages = roots.filter_map(|root| {
         let of_git = git_folder(root).and_then(|git| age(&git.join("index.lock")));
         of_git.or_else(|| age(&root.join(".hg/wlock")))
-    })
+    });
+    ages.min()
 }
 
 /// Where git keeps the index of the working tree in `root`. A linked tree and a submodule have a
 /// file in its place that says where.
 fn git_folder(root: &Path) -> Option<PathBuf> {
     let git = root.join(".git");
-    if git.is_file() {
+    let kind = git.metadata().ok()?;
+    if kind.is_file() {
         let text = fs::read_to_string(git).ok()?;
         return Some(root.join(text.strip_prefix("gitdir: ")?.trim_end_matches(['\r', '\n'])));
     }
-    git.is_dir().then_some(git)
+    kind.is_dir().then_some(git)
 }
 
 fn age(lock: &Path) -> Option<Duration> {
@@ -31,9 +37,13 @@ fn age(lock: &Path) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::since;
     use std::fs::{self, File};
+    use std::path::Path;
     use std::time::{Duration, SystemTime};
+
+    fn since(folder: &Path) -> Option<Duration> {
+        super::since(std::iter::once(folder))
+    }
 
     const HOUR: Duration = Duration::from_secs(3600);
 

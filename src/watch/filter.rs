@@ -32,7 +32,7 @@ use super::links::Link;
 use super::names;
 use super::rules;
 use super::spec::{Form, resolve, resolve_place};
-use super::tree::{Scope, Tree};
+use super::tree::{Pattern, Scope, Tree};
 use super::{Spec, WatchSet};
 
 /// Whether a path counts.
@@ -315,7 +315,8 @@ impl Filter {
             Ok(Form::Glob(glob)) => {
                 let folder = glob.folder.clone();
                 self.note_way(&spec.base, &folder);
-                self.add_tree(&folder, Scope::Glob(glob), Some(&spec.base), gitignore);
+                let scope = Scope::Glob(Box::new(Pattern::new(glob)));
+                self.add_tree(&folder, scope, Some(&spec.base), gitignore);
             }
         }
     }

@@ -2,6 +2,9 @@
 
 use notify::RecursiveMode;
 
+/// Who hears of changes.
+pub(super) use super::inotify::Folders as System;
+
 /// How a folder is watched that counts: each by itself, so that ignored ones cost nothing.
 /// `_top`: it is one that was named.
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere only some folders get a watch")]

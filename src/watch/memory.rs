@@ -1,10 +1,10 @@
 //! The content of files that changed before, so that writing what is already there is told apart.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::snapshot::Stamp;
-use super::system;
+use super::{names, system};
 use crate::content;
 use crate::event::Content;
 
@@ -14,7 +14,7 @@ pub(super) type Hash = u128;
 /// What was last seen, of those files alone that changed.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    seen: HashMap<PathBuf, Seen>,
+    seen: BTreeMap<PathBuf, Seen>,
 }
 
 /// A file as it was last seen.
@@ -36,7 +36,7 @@ impl Memory {
         let marks = path.metadata().ok().map(|it| (Stamp::of(&it), system::touched(&it)));
         let Some(hash) = hash(path) else {
             // Of a folder that went away, no file says so.
-            self.seen.retain(|seen, _| !seen.starts_with(path));
+            names::forget_below(&mut self.seen, path);
             return Some(Content::New);
         };
         match self.seen.insert(path.to_path_buf(), Seen { hash, marks }) {

@@ -3,11 +3,10 @@
 //! The [`Filter`] decides which paths count and touches nothing but ignore files; the `ground`
 //! knows what is watched right now and finds out what changed; the `worker` is the one thread
 //! that owns both and talks to the rest of the tool through [`Event`]s. `source` is the only
-//! place that knows `notify`.
+//! place that knows who hears the system.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::event::Event;
 mod caches;
 mod checkout;
 mod classify;
+mod early;
 mod exclude;
 mod filter;
 mod ground;
@@ -35,6 +35,8 @@ mod spec;
 mod tree;
 mod worker;
 
+#[cfg(target_os = "linux")]
+mod inotify;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
@@ -97,6 +99,9 @@ pub struct WatchSet {
 pub struct Options {
     /// The quiet time: a path is reported once nothing has happened to it for so long.
     pub debounce: Duration,
+    /// Whether a file is reported as soon as its writer has closed it, where the system tells that and
+    /// it is not one of many.
+    pub eager: bool,
     /// Look for changes this often in place of being told by the system.
     pub poll: Option<Duration>,
 }
@@ -119,7 +124,6 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Watch {
     commands: Sender<Message>,
-    summary: Arc<Mutex<Summary>>,
 }
 
 /// All that reaches the watch's thread.
@@ -131,6 +135,8 @@ enum Message {
     Update(Box<WatchSet>, Sender<()>),
     /// What lies at this path has been seen; its content.
     Seen(PathBuf, memory::Hash),
+    /// Who wants to know what is being watched.
+    Summary(Sender<Summary>),
     /// The end.
     Stop,
 }
@@ -165,8 +171,7 @@ where
     set.specs.iter().chain(&set.ignore).try_for_each(Spec::check)?;
     let (commands, inbox) = mpsc::channel();
     let (ready, started) = mpsc::channel();
-    let summary = Arc::new(Mutex::new(Summary::default()));
-    let (shared, sender) = (Arc::clone(&summary), commands.clone());
+    let sender = commands.clone();
     thread::Builder::new()
         .name("stario watch".into())
         .spawn(move || {
@@ -175,14 +180,14 @@ where
                 Some(_) => None,
                 None => Some(open(options.debounce, sender)),
             };
-            let mut worker = worker::Worker::begin(set, options, backend, events, shared);
+            let mut worker = worker::Worker::begin(set, options, backend, events);
             // The receiver only goes away when the thread that waits for it panicked.
             let _ = ready.send(());
             worker.run(&inbox);
         })
         .map_err(|error| Failure::usage(format!("no thread to watch files with: {error}")))?;
     started.recv().map_err(|_| Failure::usage("the thread that watches files died"))?;
-    Ok(Watch { commands, summary })
+    Ok(Watch { commands })
 }
 
 impl Watch {
@@ -205,7 +210,10 @@ impl Watch {
 
     /// What is being watched just now.
     pub fn summary(&self) -> Summary {
-        self.summary.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let (answer, summary) = mpsc::channel();
+        self.tell(Message::Summary(answer));
+        // Nothing is, when the tool is ending.
+        summary.recv().unwrap_or_default()
     }
 
     fn tell(&self, message: Message) {

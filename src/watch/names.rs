@@ -1,6 +1,9 @@
-//! Files that are ignored for their name alone.
+//! Files that are ignored for their name alone, and what lies below a name.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
 
 use super::caches;
 
@@ -12,6 +15,30 @@ pub(super) fn is_version_control(name: &OsStr) -> bool {
 /// Files that lie in the folder they speak of, and say what of it is ignored.
 pub(super) fn is_ignore_file(name: &OsStr) -> bool {
     name == ".gitignore" || name == ".ignore" || name == caches::TAG
+}
+
+/// Whether this is so of one of the folders that `path` lies in, or of `path` itself where that is
+/// a folder.
+pub(super) fn any_above(path: &Path, is_dir: bool, is_so: impl FnMut(&Path) -> bool) -> bool {
+    let all = path.ancestors().take_while(|it| !it.as_os_str().is_empty());
+    all.skip(usize::from(!is_dir)).any(is_so)
+}
+
+/// Of paths in order, those that are `folder` or lie below it: they come one after the other, so that
+/// the others are not asked.
+pub(super) fn below<'a, T>(
+    paths: &'a BTreeMap<PathBuf, T>,
+    folder: &'a Path,
+) -> impl Iterator<Item = &'a PathBuf> {
+    let behind = paths.range::<Path, _>((Bound::Included(folder), Bound::Unbounded));
+    behind.map(|(path, _)| path).take_while(move |path| path.starts_with(folder))
+}
+
+/// Forgets them.
+pub(super) fn forget_below<T>(paths: &mut BTreeMap<PathBuf, T>, folder: &Path) {
+    for path in below(paths, folder).cloned().collect::<Vec<_>>() {
+        paths.remove(&path);
+    }
 }
 
 /// What is kept out of sight.

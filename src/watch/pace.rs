@@ -76,12 +76,18 @@ impl Pace {
         if found.is_empty() {
             return;
         }
-        // A checkout comes to us a few files at a time, as each of them comes to rest.
-        let flows = self.latest.replace(now).is_some_and(|at| now < at + 2 * self.quiet);
+        let flows = self.flows(now);
+        self.latest = Some(now);
         let waiting = wait || found.len() > BURST || flows;
         let end = *self.since.get_or_insert(now) + PATIENCE;
         self.due = Some(if waiting { end.min(now + self.quiet) } else { now });
         self.pending.extend(found);
+    }
+
+    /// Whether more comes all the time: a checkout comes to us a few files at a time, as each of them
+    /// comes to rest.
+    pub(super) fn flows(&self, now: Instant) -> bool {
+        self.latest.is_some_and(|at| now < at + 2 * self.quiet)
     }
 
     /// When it is time to speak.

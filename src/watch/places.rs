@@ -1,18 +1,18 @@
 //! The system's watches: which are placed, and what of it failed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use notify::RecursiveMode;
 
-use super::platform;
 use super::source::Placer;
+use super::{names, platform};
 
 /// Where watches lie. Without a backend (polling) it does nothing.
 pub(super) struct Places {
     backend: Option<Box<dyn Placer>>,
-    placed: HashMap<PathBuf, RecursiveMode>,
+    placed: BTreeMap<PathBuf, RecursiveMode>,
 }
 
 /// Why a watch could not be placed.
@@ -28,7 +28,7 @@ pub(super) enum Refusal {
 
 impl Places {
     pub(super) fn new(backend: Option<Box<dyn Placer>>) -> Self {
-        Self { backend, placed: HashMap::new() }
+        Self { backend, placed: BTreeMap::new() }
     }
 
     /// Removes all watches: from now on somebody polls.
@@ -73,7 +73,12 @@ impl Places {
 
     /// Removes the watches of `folder` and of all below it.
     pub(super) fn drop_below(&mut self, folder: &Path) {
-        self.retain(|it| !it.starts_with(folder));
+        let Some(backend) = &mut self.backend else { return };
+        for folder in names::below(&self.placed, folder) {
+            // It may have gone with its folder.
+            let _ = backend.unwatch(folder);
+        }
+        names::forget_below(&mut self.placed, folder);
     }
 
     /// Removes the watches that are not wanted any more.

@@ -2,6 +2,9 @@
 
 use notify::RecursiveMode;
 
+/// Who hears of changes.
+pub(super) use notify::RecommendedWatcher as System;
+
 /// How a folder is watched that counts. `top`: it is one that was named; those below it are heard
 /// through its watch.
 pub(super) fn mode(top: bool) -> Option<RecursiveMode> {

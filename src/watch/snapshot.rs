@@ -1,18 +1,19 @@
 //! What lies in the watched folders, as last seen: the base that a rescan compares with, and the
 //! only way to tell a file that has gone from one that never was.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{FileType, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::system;
+use super::{names, system};
 
 /// The watched folders with the files in them, and files that are watched by themselves.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    folders: HashMap<PathBuf, Files>,
+    /// In order: all that is asked of a folder and those below it costs no more than they do.
+    folders: BTreeMap<PathBuf, Files>,
     /// Files outside of watched folders.
     loose: HashMap<PathBuf, Entry>,
 }
@@ -69,10 +70,7 @@ impl Snapshot {
 
     /// Every known folder that is `folder` or lies below it, the upper ones first.
     pub(super) fn folders_below(&self, folder: &Path) -> Vec<PathBuf> {
-        let mut all: Vec<_> =
-            self.folders.keys().filter(|it| it.starts_with(folder)).cloned().collect();
-        all.sort();
-        all
+        names::below(&self.folders, folder).cloned().collect()
     }
 
     pub(super) fn all_folders(&self) -> Vec<PathBuf> {

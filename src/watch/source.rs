@@ -1,17 +1,32 @@
-//! Where file events come from: `notify`, behind the debouncer. Nothing else here knows either.
+//! Where file events come from: the system's watcher, behind the debouncer. Nothing else here knows
+//! either.
 
 use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, EventKind, MetadataKind, ModifyKind};
-use notify::{Event, EventHandler, RecommendedWatcher, RecursiveMode, Watcher, WatcherKind};
+use notify::event::{AccessKind, AccessMode, EventKind, MetadataKind, ModifyKind, RenameMode};
+use notify::{Event, EventHandler, RecursiveMode, Watcher, WatcherKind};
 use notify_debouncer_mini::{Config, Debouncer, new_debouncer_opt};
 
 use super::Message;
+use super::platform::System;
 
 /// What an overflow is called on its way through the debouncer.
 const OVERFLOW: &str = "events were lost";
+/// What a file that its writer is done with is called on its way through the debouncer, and one that
+/// something else has happened to.
+const FINISHED: &str = "finished";
+const TOUCHED: &str = "touched";
+
+/// What is heard of a file at once, ahead of its quiet time. All of it is said again after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Its writer has closed it, or has put it in its place.
+    Finished,
+    /// Anything else.
+    Touched,
+}
 
 /// Places and removes the system's watches.
 pub(super) trait Placer {
@@ -39,19 +54,22 @@ pub(super) fn open(debounce: Duration, inbox: Sender<Message>) -> notify::Result
     Ok(Box::new(debouncer))
 }
 
-/// The recommended watcher, without what is no change. The debouncer forgets the kind of an event,
+/// The system's watcher, without what is no change. The debouncer forgets the kind of an event,
 /// so that this is the last place to tell that rustc has only *read* a source.
 #[derive(Debug)]
-pub(super) struct Changes(RecommendedWatcher);
+pub(super) struct Changes(System);
 
 impl Watcher for Changes {
     fn new<F: EventHandler>(mut handler: F, config: notify::Config) -> notify::Result<Self> {
         let relay = move |result| {
             if let Some(result) = relevant(result) {
+                if let Some(news) = result.as_ref().ok().and_then(news) {
+                    handler.handle_event(Err(news));
+                }
                 handler.handle_event(result);
             }
         };
-        RecommendedWatcher::new(relay, config).map(Self)
+        System::new(relay, config).map(Self)
     }
 
     fn watch(&mut self, path: &Path, mode: RecursiveMode) -> notify::Result<()> {
@@ -63,7 +81,7 @@ impl Watcher for Changes {
     }
 
     fn kind() -> WatcherKind {
-        RecommendedWatcher::kind()
+        System::kind()
     }
 }
 
@@ -89,6 +107,29 @@ fn is_change(kind: EventKind) -> bool {
     }
 }
 
+/// What is to be heard at once, past the debouncer: it holds back all but errors.
+fn news(event: &Event) -> Option<notify::Error> {
+    let what = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => FINISHED,
+        // Both ends of a renaming that was told already.
+        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return None,
+        _ => TOUCHED,
+    };
+    Some(notify::Error::generic(what).set_paths(event.paths.clone()))
+}
+
+/// Whether `error` is news, and of which file.
+pub(super) fn as_news(error: &notify::Error) -> Option<(News, &Path)> {
+    let notify::ErrorKind::Generic(text) = &error.kind else { return None };
+    let news = match text.as_str() {
+        FINISHED => News::Finished,
+        TOUCHED => News::Touched,
+        _ => return None,
+    };
+    Some((news, error.paths.first()?))
+}
+
 /// Whether `error` is an overflow.
 pub(super) fn is_overflow(error: &notify::Error) -> bool {
     matches!(&error.kind, notify::ErrorKind::Generic(text) if text == OVERFLOW)
@@ -102,7 +143,7 @@ pub(super) fn overflow() -> notify::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_overflow, relevant};
+    use super::{News, as_news, is_overflow, news, relevant};
     use notify::Event;
     use notify::event::{
         AccessKind, AccessMode, CreateKind, DataChange, EventKind, Flag, MetadataKind, ModifyKind,
@@ -134,6 +175,24 @@ mod tests {
         ] {
             assert!(!goes_on(kind), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn who_is_done_with_a_file_is_told_at_once() {
+        let told = |kind| {
+            let error = news(&Event::new(kind).add_path("/x".into()))?;
+            assert!(!is_overflow(&error));
+            as_news(&error).map(|(news, _)| news)
+        };
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let renamed = |mode| EventKind::Modify(ModifyKind::Name(mode));
+        assert_eq!(told(closed), Some(News::Finished));
+        assert_eq!(told(renamed(RenameMode::To)), Some(News::Finished));
+        assert_eq!(told(renamed(RenameMode::From)), Some(News::Touched));
+        assert_eq!(told(renamed(RenameMode::Both)), None);
+        assert_eq!(told(EventKind::Create(CreateKind::File)), Some(News::Touched));
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        assert_eq!(told(written), Some(News::Touched));
     }
 
     #[test]

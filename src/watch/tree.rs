@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use globset::GlobMatcher;
 use ignore::IncrementalIgnore;
 
 use super::caches::Caches;
@@ -30,7 +31,14 @@ pub(super) struct Tree {
 #[derive(Clone, Debug)]
 pub(super) enum Scope {
     All,
-    Glob(Glob),
+    Glob(Box<Pattern>),
+}
+
+/// A glob, to be asked of every path.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    glob: Glob,
+    matcher: GlobMatcher,
 }
 
 /// Whether rules ignore whatever is put into their root.
@@ -139,26 +147,22 @@ fn judge_name(name: &OsStr, named: bool) -> Result<(), Reason> {
     }
 }
 
-impl Glob {
+impl Pattern {
+    pub(super) fn new(glob: Glob) -> Self {
+        Self { matcher: glob.pattern.compile_matcher(), glob }
+    }
+
     /// Whether `below` is to be looked at: `None` if not, else whether the glob names it outright.
     fn covers(&self, below: &Path, is_dir: bool) -> Option<bool> {
-        if self.folders_only {
-            let inside = self.has(below, is_dir);
+        let glob = &self.glob;
+        if glob.folders_only {
+            let inside = names::any_above(below, is_dir, |it| self.matcher.is_match(it));
             // A folder on the way to one that might match is entered.
             return (inside || is_dir).then_some(false);
         }
         if is_dir {
-            return self.depth.is_none_or(|depth| below.iter().count() < depth).then_some(false);
+            return glob.depth.is_none_or(|depth| below.iter().count() < depth).then_some(false);
         }
-        self.matcher.is_match(below).then_some(self.names)
-    }
-
-    /// Whether `below` is matched, or a folder that it lies in.
-    pub(super) fn has(&self, below: &Path, is_dir: bool) -> bool {
-        below
-            .ancestors()
-            .take_while(|it| !it.as_os_str().is_empty())
-            .enumerate()
-            .any(|(up, it)| (up > 0 || is_dir || !self.folders_only) && self.matcher.is_match(it))
+        self.matcher.is_match(below).then_some(glob.names)
     }
 }

@@ -3,16 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use notify_debouncer_mini::{DebounceEventResult, DebouncedEvent};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::early::Early;
 use super::ground::{Findings, Ground};
 use super::memory::Memory;
 use super::pace::Pace;
-use super::source::{Placer, is_overflow};
+use super::source::{News, Placer, as_news, is_overflow};
 use super::spec::resolve_place;
 use super::{Message, Options, Summary, WatchSet, notices, system};
 use crate::event::{Change, Event, Notice};
@@ -28,12 +28,13 @@ pub(super) struct Worker {
     ground: Ground,
     memory: Memory,
     pace: Pace,
+    /// Where saves are taken before their quiet time is over.
+    early: Option<Early>,
     /// How often to look; `None` while the system tells.
     poll: Option<Duration>,
     next_look: Option<Instant>,
     next_retry: Option<Instant>,
     events: UnboundedSender<Event>,
-    summary: Arc<Mutex<Summary>>,
     said: Vec<PathBuf>,
 }
 
@@ -44,7 +45,6 @@ impl Worker {
         options: Options,
         backend: Option<notify::Result<Box<dyn Placer>>>,
         events: UnboundedSender<Event>,
-        summary: Arc<Mutex<Summary>>,
     ) -> Self {
         let mut findings = Findings::default();
         let placer = match backend {
@@ -60,11 +60,11 @@ impl Worker {
             set,
             memory: Memory::default(),
             pace: Pace::new(options.debounce),
+            early: options.eager.then(|| Early::new(options.debounce)),
             poll: options.poll,
             next_look: None,
             next_retry: None,
             events,
-            summary,
             said: Vec::new(),
         };
         worker.ground.begin(&mut findings);
@@ -85,6 +85,11 @@ impl Worker {
                     self.update(*set);
                     // Whoever waited may have given up.
                     let _ = done.send(());
+                }
+                Ok(Message::Summary(answer)) => {
+                    let summary = Summary { polling: self.poll, ..self.ground.summary() };
+                    // Whoever asked may have given up.
+                    let _ = answer.send(summary);
                 }
                 Ok(Message::Seen(path, hash)) => self.memory.remember(resolve_place(&path), hash),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -136,11 +141,14 @@ impl Worker {
 
     fn hear(&mut self, result: DebounceEventResult) {
         match result {
-            Ok(events) => self.touch(events),
+            Ok(events) => self.take(events),
             Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => {
                 self.settle(Findings { exhausted: Some(error), ..Findings::default() }, false);
             }
             Err(error) => {
+                if let Some((news, path)) = as_news(&error) {
+                    return self.hear_at_once(news, path);
+                }
                 self.say(if is_overflow(&error) {
                     notices::overflow()
                 } else {
@@ -151,8 +159,31 @@ impl Worker {
         }
     }
 
-    fn touch(&mut self, events: Vec<DebouncedEvent>) {
-        let paths = self.pace.at_rest(events, Instant::now());
+    /// What the debouncer will tell of as well.
+    fn hear_at_once(&mut self, news: News, path: &Path) {
+        let Some(early) = &mut self.early else { return };
+        let now = Instant::now();
+        let ground = &mut self.ground;
+        if early.hear(news, path, now, |other| ground.concerns(other))
+            && !self.pace.flows(now)
+            && ground.knows(path)
+            // Some editors empty a file and then open it again.
+            && path.symlink_metadata().is_ok_and(|file| file.is_file() && file.len() > 0)
+        {
+            early.take(path);
+            self.touch(&[path.to_owned()]);
+        }
+    }
+
+    fn take(&mut self, events: Vec<DebouncedEvent>) {
+        let mut paths = self.pace.at_rest(events, Instant::now());
+        if let Some(early) = &mut self.early {
+            early.leave_out(&mut paths);
+        }
+        self.touch(&paths);
+    }
+
+    fn touch(&mut self, paths: &[PathBuf]) {
         // New rules first: they decide about the rest. The walk for them comes last, since it would
         // take what is new for known.
         let rules = paths.iter().any(|path| self.ground.is_rule_file(path));
@@ -160,13 +191,17 @@ impl Worker {
         if findings.rules {
             self.ground.renew_filter(&self.set);
         }
-        for path in &paths {
+        for path in paths {
             self.ground.touch(path, &self.set, &mut findings);
         }
         self.settle(findings, false);
     }
 
     fn update(&mut self, set: WatchSet) {
+        if set == self.set {
+            // What the disk has made of it since was told, and is in force.
+            return;
+        }
         self.set = set;
         let mut findings = Findings::default();
         self.ground.adopt(&self.set, &mut findings);
@@ -217,8 +252,6 @@ impl Worker {
             self.next_retry = Some(Instant::now() + RETRY);
         }
         self.say_refused();
-        let summary = Summary { polling: self.poll, ..self.ground.summary() };
-        *self.summary.lock().unwrap_or_else(PoisonError::into_inner) = summary;
     }
 
     fn say_refused(&mut self) {

@@ -115,8 +115,7 @@ async fn converse(
     }
     // Five bytes around a message, the number of its one field and that one's length, its text.
     let text = String::from_utf8_lossy(answer.get(7..).unwrap_or_default());
-    let word = text.split_whitespace().next().unwrap_or_default().to_owned();
-    Ok(Came::Answer(status, word, false))
+    Ok(Came::Answer(status, text.into_owned(), false))
 }
 
 /// Whether the server has announced the connection's end.

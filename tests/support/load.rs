@@ -75,6 +75,9 @@ pub struct Counts {
     pub slowest: Duration,
     /// Of the answers, by the first word of their bodies.
     pub versions: BTreeMap<String, u64>,
+    /// Of the answers, by what their bodies say besides version and process: by which of its
+    /// applications a server has answered.
+    pub applications: BTreeMap<String, u64>,
     /// The first few of what went wrong.
     pub notes: Vec<String>,
 }
@@ -101,6 +104,9 @@ impl Counts {
         self.slowest = self.slowest.max(other.slowest);
         for (version, count) in other.versions {
             *self.versions.entry(version).or_default() += count;
+        }
+        for (application, count) in other.applications {
+            *self.applications.entry(application).or_default() += count;
         }
         self.notes.extend(other.notes);
         self.notes.truncate(KEPT);
@@ -247,7 +253,7 @@ struct Client {
 
 /// What a request came to.
 pub enum Came {
-    /// Status, the first word, whether the connection ends.
+    /// Status, body, whether the connection ends.
     Answer(u16, String, bool),
     /// Something that is no HTTP.
     Strange(String),
@@ -343,10 +349,14 @@ impl Client {
         self.counts.slowest = self.counts.slowest.max(took);
         let is_reset = |error: &io::Error| u64::from(error.kind() == ErrorKind::ConnectionReset);
         match came {
-            Came::Answer(status, word, ends) => {
+            Came::Answer(status, body, ends) => {
+                let mut words = body.split_whitespace();
+                let word = words.next().unwrap_or_default().to_owned();
                 match status {
                     200..300 => {
                         self.counts.answered += 1;
+                        let application = words.skip(1).collect::<Vec<_>>().join(" ");
+                        *self.counts.applications.entry(application).or_default() += 1;
                         *self.counts.versions.entry(word.clone()).or_default() += 1;
                         *self.last.lock().expect("no client panics") = word;
                         self.answers.fetch_add(1, Ordering::SeqCst);
@@ -438,9 +448,8 @@ fn converse(stream: &mut dyn Stream, request: &[u8]) -> Came {
         if let Some((start, length, status, ends)) = expected
             && answer.len() >= start + length
         {
-            let body = String::from_utf8_lossy(&answer[start..start + length]);
-            let word = body.split_whitespace().next().unwrap_or_default().to_owned();
-            return Came::Answer(status, word, ends);
+            let body = String::from_utf8_lossy(&answer[start..start + length]).into_owned();
+            return Came::Answer(status, body, ends);
         }
     }
 }

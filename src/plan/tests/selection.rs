@@ -15,7 +15,7 @@ fn a_single_package() {
     let plan = project.plan("src", "serve main:bootstrap --release -- --verbose x");
     assert_eq!(plan.mode, Mode::Serve);
     assert_eq!(plan.args, ["--verbose", "x"]);
-    assert_eq!(plan.cargo_options.build_args(), ["--release"]);
+    assert_eq!(plan.profile.args(), ["--profile", "release"]);
     assert_eq!((plan.entry.spec().as_str(), plan.entry.target.as_str()), ("app@0.1.0", "app"));
     assert_eq!(plan.entry.kind, TargetKind::Bin);
     assert_eq!(plan.entry.local[0].root, project.root());

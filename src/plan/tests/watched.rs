@@ -75,6 +75,21 @@ fn only_what_the_platform_needs() {
 }
 
 #[test]
+fn a_toolchain_that_was_taken_for_another_is_asked_again() {
+    let more = "[target.'cfg(windows)'.dependencies]\nwin = { path = \"win\" }\n";
+    let mut project = Project::single()
+        .file("Cargo.toml", &package("app", more))
+        .file("win/Cargo.toml", &package("win", ""))
+        .file("win/src/lib.rs", "");
+    let here: &[&str] = if cfg!(windows) { &["app", "win"] } else { &["app"] };
+    assert_eq!(packages(&project.plan(".", "watch")), here);
+    for likely in ["x86_64-pc-windows-gnu", "aarch64-apple-darwin"] {
+        project.likely = likely;
+        assert_eq!(packages(&project.plan(".", "watch")), here, "taken for {likely}");
+    }
+}
+
+#[test]
 fn the_current_folder_and_the_packages_are_watched() {
     let project = of_all_kinds();
     let plan = project.plan("ws", "watch");

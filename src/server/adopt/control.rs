@@ -144,7 +144,7 @@ impl Hand {
 }
 
 /// `Ok(None)`: the other end is closed.
-fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Said>> {
+pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Said>> {
     let mut bytes = [0; MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::control::{Hand, Name, Said};
@@ -23,6 +23,11 @@ struct Books {
     kept: Vec<Kept>,
     servers: BTreeMap<Generation, Server>,
     probes: Source,
+    /// The last server that has ended had asked for nothing: it may have failed for what is kept.
+    in_vain: bool,
+    /// The listeners, by inode, on which a probe wakes whoever accepts; and whether it has to be done
+    /// once more.
+    waking: BTreeMap<u64, bool>,
 }
 
 /// A server that adopts.
@@ -33,6 +38,8 @@ struct Server {
     /// How many connections it was handed.
     handed: u32,
     retired: bool,
+    /// It has bound anything where the shim sees it.
+    binds: bool,
 }
 
 impl Server {
@@ -101,20 +108,24 @@ impl Ledger {
     /// A server is about to start.
     pub(super) fn enter(&self, generation: Generation, page: Arc<Page>, hand: Hand) {
         let mut books = self.books();
-        books.servers.insert(generation, Server { page, hand, handed: 0, retired: false });
+        let server = Server { page, hand, handed: 0, retired: false, binds: false };
+        books.servers.insert(generation, server);
         books.protect();
     }
 
     /// A server has ended. What it alone had is kept, for the one to come, as long as no other server
-    /// listens: then it is no longer wanted.
+    /// listens: then it is no longer wanted. Nor is it after one that has never asked for it, since it
+    /// may want the same addresses by a way that the shim does not see.
     pub(super) fn leave(&self, generation: Generation) {
         let mut books = self.books();
-        books.servers.remove(&generation);
+        if let Some(server) = books.servers.remove(&generation) {
+            books.in_vain |= !server.binds;
+        }
         for kept in &mut books.kept {
             kept.users.remove(&generation);
             kept.listening.remove(&generation);
         }
-        if books.kept.iter().any(|kept| !kept.listening.is_empty()) {
+        if books.in_vain || books.kept.iter().any(|kept| !kept.listening.is_empty()) {
             books.prune();
         }
     }
@@ -129,6 +140,7 @@ impl Ledger {
     pub(super) fn claim(&self, generation: Generation, said: &Said) -> Option<Arc<OwnedFd>> {
         let asked = said.asked.as_ref()?;
         let mut books = self.books();
+        books.asks(generation);
         let any_port = said.kind == wire::LISTEN;
         let found = books.kept.iter_mut().find(|kept| {
             let same = if any_port { kept.asked == *asked } else { kept.answers(said, asked) };
@@ -152,6 +164,7 @@ impl Ledger {
             return false;
         };
         let mut books = self.books();
+        books.asks(generation);
         books.kept.push(Kept {
             asked,
             actual,
@@ -294,8 +307,8 @@ impl Ledger {
         let kept = books.kept.iter().filter(|kept| kept.listening.contains(&generation));
         let targets: Vec<_> = kept.map(|kept| kept.actual.clone()).collect();
         drop(books);
-        for target in &targets {
-            probe::start(self, target);
+        for target in targets {
+            probe::start(Arc::clone(self), target);
         }
     }
 
@@ -327,23 +340,40 @@ impl Ledger {
         let _ = server.page.retire(retired);
     }
 
-    /// Hands a connection that came to this address to the server that accepts there. Nothing comes
-    /// of it where there is none: then it is closed.
-    pub(super) fn pass(self: &Arc<Self>, connection: &OwnedFd, address: &Name) {
+    /// Hands a connection that came to this address to the server that accepts there.
+    pub(super) fn pass(
+        self: &Arc<Self>,
+        connection: BorrowedFd<'_>,
+        address: &Name,
+    ) -> io::Result<()> {
         let mut books = self.books();
         let Books { kept, servers, .. } = &mut *books;
         let mut places = kept.iter().filter(|kept| kept.is_in_the_way_of(address));
-        let given = places.find_map(|kept| {
+        let found = places.find_map(|kept| {
             let accepts = |it: &&Generation| servers.get(it).is_some_and(|server| !server.retired);
-            let newest = kept.listening.iter().rev().find(accepts)?;
-            let server = servers.get_mut(newest)?;
-            server.give(connection.as_fd(), kept.inode).ok().map(|()| kept.actual.clone())
+            Some((kept, *kept.listening.iter().rev().find(accepts)?))
         });
+        let (kept, newest) = found.ok_or(io::ErrorKind::NotFound)?;
+        let server = servers.get_mut(&newest).ok_or(io::ErrorKind::NotFound)?;
+        server.give(connection, kept.inode)?;
+        let (inode, target) = (kept.inode, kept.actual.clone());
+        // One that is on its way may have come too soon for this one.
+        let wakes = books.waking.insert(inode, true).is_none();
         drop(books);
-        if let Some(target) = given {
-            // It wakes who waits in `accept`.
-            probe::start(self, &target);
+        if wakes {
+            probe::wake(Arc::clone(self), inode, target);
         }
+        Ok(())
+    }
+
+    /// Whether a connection was laid there for this listener since the last time that this was asked.
+    pub(super) fn wakes(&self, listener: u64) -> bool {
+        let mut books = self.books();
+        let again = books.waking.get_mut(&listener).is_some_and(std::mem::take);
+        if !again {
+            books.waking.remove(&listener);
+        }
+        again
     }
 
     /// Changes what is expected of connections of the tool's own, and tells every server.
@@ -363,6 +393,14 @@ impl Ledger {
 }
 
 impl Books {
+    /// A server binds where the shim sees it: so may the next one.
+    fn asks(&mut self, generation: Generation) {
+        self.in_vain = false;
+        if let Some(server) = self.servers.get_mut(&generation) {
+            server.binds = true;
+        }
+    }
+
     fn prune(&mut self) {
         self.kept.retain(|kept| !kept.users.is_empty() || kept.lent);
         self.protect();
@@ -383,6 +421,7 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::fd::AsFd;
 
     use super::*;
 
@@ -482,6 +521,33 @@ mod tests {
         ledger.prune();
         assert!(!ledger.holds(&tcp("127.0.0.1:3001").endpoint()));
         assert!(ledger.holds(&tcp("127.0.0.1:3000").endpoint()));
+    }
+
+    /// A server starts.
+    fn enter(ledger: &Ledger, generation: Generation) {
+        let (hand, _) = Hand::pair().expect("a pair");
+        ledger.enter(generation, Arc::new(Page::new().expect("a page")), hand);
+    }
+
+    #[test]
+    fn what_nobody_has_is_given_up_after_a_server_that_has_not_asked_for_it() {
+        let third = Generation(3);
+        let ledger = Ledger::default();
+        enter(&ledger, OLD);
+        ledger.keep(OLD, on("127.0.0.1:3000", 7));
+        enter(&ledger, NEW);
+        ledger.leave(NEW);
+        assert!(ledger.holds(&tcp("127.0.0.1:3000").endpoint()), "the old one has it");
+        ledger.leave(OLD);
+        assert!(!ledger.holds(&tcp("127.0.0.1:3000").endpoint()));
+        // One that has asked may come to nothing for another reason.
+        enter(&ledger, NEW);
+        ledger.keep(NEW, on("127.0.0.1:3000", 7));
+        ledger.leave(NEW);
+        enter(&ledger, third);
+        ledger.claim(third, &bind("127.0.0.1:3000"));
+        ledger.leave(third);
+        assert!(ledger.holds(&tcp("127.0.0.1:3000").endpoint()), "it is for the next one");
     }
 
     #[test]

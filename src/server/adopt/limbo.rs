@@ -5,11 +5,12 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown, SocketAddrAny, getsockname, recv, shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -24,6 +25,10 @@ const HELD: Duration = Duration::from_millis(100);
 /// How often it is looked whether the rest of a first line has come: what was not read stays, so the
 /// system says all the time that there is something.
 const REST_EVERY: Duration = Duration::from_millis(1);
+/// A server that gets very many at once must have taken some before there is room for more: so long it
+/// may take, and so often it is tried.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
+const GIVEN_EVERY: Duration = Duration::from_millis(2);
 /// No first line is looked at any further.
 const LONGEST: usize = 4096;
 
@@ -31,23 +36,34 @@ const LONGEST: usize = 4096;
 pub(super) fn hold(ledger: Arc<Ledger>, connection: OwnedFd) {
     tokio::spawn(async move {
         let Some(address) = local_address(&connection) else { return };
-        let Ok(copy) = connection.try_clone() else { return };
         // The old server has closed it, and the next one says anew whether it blocks.
         let _ = rustix::io::ioctl_fionbio(&connection, true);
         // Whatever kind of stream it is: only its readiness is asked for.
-        let Ok(stream) = UnixStream::from_std(StdUnixStream::from(copy)) else { return };
+        let Ok(stream) = UnixStream::from_std(StdUnixStream::from(connection)) else { return };
         let end = Instant::now() + HELD;
         match timeout_at(end, asks(&stream)).await {
-            Ok(Ok(true)) => ledger.pass(&connection, &address),
+            Ok(Ok(true)) => give(&ledger, stream.as_fd(), &address).await,
             // What it sends is for nobody. To close while it does would take the answer from it that
             // it may not have read yet (RFC 9112, section 9.6).
             Ok(Ok(false)) => {
-                let _ = shutdown(&connection, Shutdown::Write);
+                let _ = shutdown(&stream, Shutdown::Write);
                 let _ = timeout_at(end, ended(&stream)).await;
             }
             Ok(Err(_)) | Err(_) => {}
         }
     });
+}
+
+/// Hands it to the new server. Where that cannot be done it is closed.
+async fn give(ledger: &Arc<Ledger>, connection: BorrowedFd<'_>, address: &Name) {
+    let end = Instant::now() + TAKEN_WITHIN;
+    while let Err(error) = ledger.pass(connection, address) {
+        let full = matches!(Errno::from_io_error(&error), Some(Errno::AGAIN | Errno::TOOMANYREFS));
+        if !full || Instant::now() >= end {
+            break;
+        }
+        sleep(GIVEN_EVERY).await;
+    }
 }
 
 /// Connections that a server which is stopping has shut down for writing and still has: most close
@@ -139,7 +155,7 @@ fn begins_request(bytes: &[u8]) -> Option<bool> {
 }
 
 /// Where the client has connected to.
-fn local_address(connection: &OwnedFd) -> Option<Name> {
+fn local_address(connection: &impl AsFd) -> Option<Name> {
     let address: SocketAddrAny = getsockname(connection).ok()?;
     if let Ok(address) = std::net::SocketAddr::try_from(address.clone()) {
         return Some(Name::Tcp(address));
@@ -155,7 +171,54 @@ fn local_address(connection: &OwnedFd) -> Option<Name> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::control::{Hand, Said, receive};
+    use super::super::page::Page;
+    use super::super::wire;
     use super::*;
+    use crate::event::Generation;
+
+    #[tokio::test]
+    async fn a_server_gets_however_many_there_are_at_once() {
+        const MANY: usize = 300;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("it has one");
+        let (hand, its_hand) = Hand::pair().expect("a pair");
+        rustix::io::ioctl_fionbio(&its_hand, true).expect("a socket can");
+        let (ledger, new) = (Arc::new(Ledger::default()), Generation(2));
+        ledger.enter(new, Arc::new(Page::new().expect("a page")), hand);
+        let said = Said {
+            kind: wire::LISTENING,
+            flags: 0,
+            sequence: 0,
+            inode: 7,
+            file: None,
+            asked: Some(Name::Tcp(address)),
+            actual: Some(Name::Tcp(address)),
+            socket: Some(listener.try_clone().expect("a copy").into()),
+        };
+        assert!(ledger.keep(new, said));
+        let mut clients = Vec::new();
+        for _ in 0..MANY {
+            let mut client = TcpStream::connect(address).expect("it listens");
+            client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is sent");
+            let (connection, _) = listener.accept().expect("a connection");
+            hold(Arc::clone(&ledger), connection.into());
+            clients.push(client);
+        }
+        // More than there is room for.
+        sleep(HELD * 2).await;
+        let taken = async {
+            for _ in 0..MANY {
+                while receive(its_hand.as_fd()).is_err() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), taken).await.expect("all of them come");
+    }
 
     #[test]
     fn only_the_beginning_of_a_request_is_one() {

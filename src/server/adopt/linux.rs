@@ -135,10 +135,10 @@ impl Adoption {
                 if gone || is_ending(self.pid.load(Ordering::Relaxed)) {
                     return std::future::pending().await;
                 }
-                // Its new program has none of its listeners, and may want to bind their addresses.
-                self.declined.store(true, Ordering::Relaxed);
-                self.ledger.let_go(self.generation);
-                return Heard::Not(Unadopted::Exec);
+                if let Some(heard) = self.becomes_another() {
+                    return heard;
+                }
+                continue;
             };
             if let Some(heard) = self.take(said) {
                 return heard;
@@ -174,6 +174,11 @@ impl Adoption {
                 self.answer(wire::DONE, said.sequence, &[]);
                 heard
             }
+            wire::EXEC => {
+                let heard = self.becomes_another();
+                self.answer(wire::DONE, said.sequence, &[]);
+                heard
+            }
             wire::IDLE => {
                 self.idle.notify_one();
                 None
@@ -194,6 +199,13 @@ impl Adoption {
             // Of a shim that is not ours.
             _ => None,
         }
+    }
+
+    /// Its new program has none of its listeners, and may want to bind their addresses.
+    fn becomes_another(&self) -> Option<Heard> {
+        let before = self.declined.swap(true, Ordering::Relaxed);
+        self.ledger.let_go(self.generation);
+        (!before).then_some(Heard::Not(Unadopted::Exec))
     }
 
     fn answer(&self, kind: u8, sequence: u16, with: &[BorrowedFd<'_>]) {
@@ -278,6 +290,11 @@ impl Adoption {
     /// What the listeners that are kept are to be recognised by.
     pub(in crate::server) fn sockets(&self) -> Vec<KnownAs> {
         self.ledger.sockets()
+    }
+
+    /// Whether its shim has spoken: else it has none, and can share nothing.
+    pub(in crate::server) fn greeted(&self) -> bool {
+        self.greeted.load(Ordering::Relaxed)
     }
 
     /// Whether the tool keeps a listener that has this address.

@@ -59,6 +59,10 @@ impl Adoption {
         match *self {}
     }
 
+    pub(in crate::server) fn greeted(&self) -> bool {
+        match *self {}
+    }
+
     pub(in crate::server) fn holds(&self, _endpoint: &Endpoint) -> bool {
         match *self {}
     }

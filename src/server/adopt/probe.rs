@@ -5,13 +5,12 @@ use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpSocket, UnixStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::control::Name;
@@ -33,8 +32,8 @@ pub(super) struct Source {
     port: u16,
     tcp: u32,
     unix: u32,
-    /// The last one to each target, which may have ended.
-    last: Vec<(Name, JoinHandle<()>)>,
+    /// Who tells the last one to each target to give up, as long as it is on its way.
+    last: Vec<(Name, Weak<Notify>)>,
 }
 
 impl Source {
@@ -44,8 +43,23 @@ impl Source {
         u32::from(port) | if self.unix > 0 { page::PROBE_UNIX } else { 0 }
     }
 
-    /// One is about to start; for TCP, from this port.
-    fn begin(&mut self, target: &Name) -> io::Result<u16> {
+    /// One is about to start; for TCP, from this port. The one before gives up: whom that has waked may
+    /// be another one than who is to be waked now. It is accepted before the new one, if at all, and is
+    /// expected as long.
+    fn begin(&mut self, target: &Name, gives_up: &Arc<Notify>) -> io::Result<u16> {
+        let port = self.expect(target)?;
+        self.last.retain(|(name, before)| {
+            let before = before.upgrade();
+            if name == target {
+                before.as_ref().inspect(|before| before.notify_one());
+            }
+            name != target && before.is_some()
+        });
+        self.last.push((target.clone(), Arc::downgrade(gives_up)));
+        Ok(port)
+    }
+
+    fn expect(&mut self, target: &Name) -> io::Result<u16> {
         if !matches!(target, Name::Tcp(_)) {
             self.unix += 1;
             return Ok(0);
@@ -61,15 +75,6 @@ impl Source {
         Ok(self.port)
     }
 
-    /// This one is the last one to its target now: the one before.
-    fn follows(&mut self, target: &Name, probe: JoinHandle<()>) -> Option<JoinHandle<()>> {
-        let before = self.last.iter().position(|(name, _)| name == target);
-        let before = before.map(|index| self.last.swap_remove(index).1);
-        self.last.retain(|(_, other)| !other.is_finished());
-        self.last.push((target.clone(), probe));
-        before
-    }
-
     fn end(&mut self, target: &Name) {
         let count = match target {
             Name::Tcp(_) => &mut self.tcp,
@@ -80,38 +85,30 @@ impl Source {
 }
 
 /// Probes a listener, by the side. Needs tokio's runtime.
-///
-/// One that still waits is given up for it: whom that has waked may be another one than who is to be
-/// waked now. It is accepted before the new one, if at all, and so the shim expects it until then.
-pub(super) fn start(ledger: &Arc<Ledger>, target: &Name) {
-    let Ok(port) = ledger.expect(|source| source.begin(target)) else { return };
-    let expected = Expected { ledger: Arc::clone(ledger), target: target.clone() };
-    let (send, before) = oneshot::channel::<Option<JoinHandle<()>>>();
-    let task = tokio::spawn(async move {
-        if let Ok(Some(before)) = before.await {
-            before.abort();
-            // An abort is no failure.
-            let _ = before.await;
-        }
-        // One that still waits may be accepted later, and is expected for good.
-        let given_up = |error: io::Error| error.kind() == io::ErrorKind::TimedOut;
-        if probe(&expected.target, port).await.is_err_and(given_up) {
-            std::mem::forget(expected);
+pub(super) fn start(ledger: Arc<Ledger>, target: Name) {
+    tokio::spawn(async move { once(&ledger, &target).await });
+}
+
+/// Wakes who waits in `accept` on a listener, by one probe after the other, for as long as connections
+/// are laid there for it. Needs tokio's runtime.
+pub(super) fn wake(ledger: Arc<Ledger>, listener: u64, target: Name) {
+    tokio::spawn(async move {
+        while ledger.wakes(listener) {
+            once(&ledger, &target).await;
         }
     });
-    // The task waits for it, or has been aborted.
-    let _ = send.send(ledger.expect(|source| source.follows(target, task)));
 }
 
-/// A probe is on its way.
-struct Expected {
-    ledger: Arc<Ledger>,
-    target: Name,
-}
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        self.ledger.expect(|source| source.end(&self.target));
+async fn once(ledger: &Ledger, target: &Name) {
+    let gives_up = Arc::new(Notify::new());
+    let Ok(port) = ledger.expect(|source| source.begin(target, &gives_up)) else { return };
+    let result = tokio::select! {
+        result = probe(target, port) => result,
+        () = gives_up.notified() => Ok(()),
+    };
+    // One that still waits may be accepted later, and is expected for good.
+    if !result.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+        ledger.expect(|source| source.end(target));
     }
 }
 
@@ -187,7 +184,7 @@ mod tests {
         // Each is accepted, and not closed.
         let (mut waiting, mut ports) = (Vec::new(), Vec::new());
         for _ in 0..3 {
-            start(&ledger, &Name::Tcp(target));
+            start(Arc::clone(&ledger), Name::Tcp(target));
             let (stream, from) = listener.accept().expect("a probe");
             waiting.push(stream);
             ports.push(u32::from(from.port()));

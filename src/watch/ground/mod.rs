@@ -161,13 +161,26 @@ impl Ground {
 
     /// Since when version control is at work on what is watched, if it is.
     pub(super) fn checkout(&self) -> Option<Duration> {
-        self.filter.trees().iter().filter_map(|tree| checkout::since(&tree.real)).min()
+        checkout::since(self.filter.trees().iter().map(|tree| tree.real.as_path()))
     }
 
     /// Whether `path` is an ignore file that is in force.
     pub(super) fn is_rule_file(&self, path: &Path) -> bool {
         let inside = path.parent().is_some_and(|folder| self.snapshot.has_folder(folder));
         self.filter.is_rule_file(path, inside)
+    }
+
+    /// Whether there was a file that counts, when it was last looked at.
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        matches!(self.snapshot.get(path), Some(Entry::File(_)))
+    }
+
+    /// Whether a change of `path` would count.
+    pub(super) fn concerns(&mut self, path: &Path) -> bool {
+        self.knows(path)
+            || path
+                .symlink_metadata()
+                .is_ok_and(|found| self.filter.judge(path, found.is_dir()).is_ok())
     }
 
     /// Looks at a path that something happened to.

@@ -78,7 +78,7 @@ impl Scene {
         let root = folder.path().canonicalize().unwrap().join("root");
         fs::create_dir(&root).unwrap();
         let set = WatchSet { roots: vec![root.clone()], gitignore: true, ..WatchSet::default() };
-        let options = Options { debounce: Duration::from_millis(25), poll: None };
+        let options = Options { debounce: Duration::from_millis(25), eager: true, poll: None };
         Self { folder, root, set, options }
     }
 

@@ -194,7 +194,7 @@ fn a_folder_without_permissions() {
 fn a_bad_glob_is_refused() {
     let it = Scene::new().spec("a[");
     let (events, _inbox) = tokio::sync::mpsc::unbounded_channel();
-    let options = super::Options { debounce: std::time::Duration::ZERO, poll: None };
+    let options = super::Options { debounce: std::time::Duration::ZERO, eager: false, poll: None };
     let failure = super::super::start(it.set, options, events).unwrap_err();
     assert!(failure.message.contains("`a[`"), "{failure}");
 }
