@@ -199,8 +199,8 @@ fn path_of(folder: &Path, name: Option<&std::ffi::OsStr>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::Folders;
-    use notify::event::{AccessKind, AccessMode, EventKind};
-    use notify::{Event, RecursiveMode, Watcher};
+    use notify::event::{AccessKind, AccessMode};
+    use notify::{Event, EventKind, RecursiveMode, Watcher};
     use std::fs;
     use std::path::{Path, PathBuf};
     use std::sync::mpsc::{Receiver, channel};
