@@ -2,6 +2,7 @@
 //! environment. Read at the start, and again as a whole when a manifest has changed.
 
 use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::oneshot;
 
 use crate::build::BuildCommand;

@@ -199,6 +199,7 @@ fn path_of(folder: &Path, name: Option<&std::ffi::OsStr>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::Folders;
+    use notify::event::{AccessKind, AccessMode, EventKind};
     use notify::{Event, RecursiveMode, Watcher};
     use std::fs;
     use std::path::{Path, PathBuf};

@@ -75,7 +75,9 @@ impl Kept {
         match (asked, &self.actual) {
             (Name::Tcp(asked), Name::Tcp(actual)) => {
                 let v6only = said.flags & wire::V6ONLY != 0;
-                asked == actual && (asked.is_ipv4() || v6only == self.v6only || self.lent)
+                // One address is one address; the kernel sets the option once that is bound.
+                let one = asked.is_ipv4() || !asked.ip().is_unspecified();
+                asked == actual && (one || v6only == self.v6only || self.lent)
             }
             // However the path is written, the file decides.
             (Name::Path(_), Name::Path(_)) => self.file.is_some() && self.file == said.file,
@@ -579,6 +581,13 @@ mod tests {
         assert!(ledger.claim(NEW, &bind("[::]:3000")).is_none());
         let alone = Said { flags: wire::V6ONLY, ..bind("[::]:3000") };
         assert!(ledger.claim(NEW, &alone).is_some());
+    }
+
+    #[test]
+    fn one_ipv6_address_is_the_same_before_and_after_it_is_bound() {
+        let ledger = Ledger::default();
+        ledger.keep(OLD, Said { flags: wire::V6ONLY, ..on("[::1]:3000", 7) });
+        assert!(ledger.claim(NEW, &bind("[::1]:3000")).is_some());
     }
 
     #[test]
