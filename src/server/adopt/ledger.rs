@@ -215,11 +215,6 @@ impl Ledger {
         books.protect();
     }
 
-    /// Whether a server has any listener, or is about to listen on one.
-    pub(super) fn has_any(&self, generation: Generation) -> bool {
-        self.books().kept.iter().any(|kept| kept.users.contains(&generation))
-    }
-
     /// A server has nothing of what it had any more.
     pub(super) fn let_go(&self, generation: Generation) {
         let mut books = self.books();
