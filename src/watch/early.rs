@@ -1,8 +1,10 @@
 //! Which saves need no quiet time: that of one file which was there before and whose writer is done with
-//! it, while nothing else goes on. Time comes in as data.
+//! it, while nothing else goes on.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+
+use notify_debouncer_mini::DebouncedEvent;
 
 use super::source::News;
 
@@ -10,40 +12,30 @@ use super::source::News;
 const FEW: usize = 16;
 
 /// What was heard ahead of the debouncer, which tells of all of it again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Early {
-    quiet: Duration,
-    /// What the debouncer has not told yet.
-    touched: Vec<(PathBuf, Instant)>,
+    /// What the debouncer has not told of yet.
+    touched: HashSet<PathBuf>,
     /// Taken early, and nothing has happened to it since.
     taken: Option<PathBuf>,
 }
 
 impl Early {
-    pub(super) fn new(quiet: Duration) -> Self {
-        Self { quiet, touched: Vec::new(), taken: None }
-    }
-
     /// Takes in what has happened to a path. Whether that may be the end of a save: then `concerns` says
-    /// of each other path that was touched lately whether it counts.
+    /// of each other path that was touched whether it counts.
     pub(super) fn hear(
         &mut self,
         news: News,
         path: &Path,
-        now: Instant,
         mut concerns: impl FnMut(&Path) -> bool,
     ) -> bool {
         if self.taken.as_deref() == Some(path) {
             self.taken = None;
         }
-        self.touched.retain(|(touched, at)| touched != path && now < *at + 2 * self.quiet);
-        let few = self.touched.len() < FEW;
-        let alone = few && !self.touched.iter().any(|(path, _)| concerns(path));
-        // Of many, it does not matter which.
-        if few {
-            self.touched.push((path.to_owned(), now));
-        }
-        news == News::Finished && alone
+        self.touched.insert(path.to_owned());
+        news == News::Finished
+            && self.touched.len() <= FEW
+            && !self.touched.iter().any(|other| other != path && concerns(other))
     }
 
     /// It was taken.
@@ -52,11 +44,14 @@ impl Early {
     }
 
     /// The debouncer tells of these. What was taken is left out: it would be another change.
-    pub(super) fn leave_out(&mut self, paths: &mut Vec<PathBuf>) {
+    pub(super) fn leave_out(&mut self, events: &mut Vec<DebouncedEvent>) {
+        for event in &*events {
+            self.touched.remove(&event.path);
+        }
         if let Some(taken) = &self.taken
-            && let Some(at) = paths.iter().position(|path| path == taken)
+            && let Some(at) = events.iter().position(|event| event.path == *taken)
         {
-            paths.remove(at);
+            events.remove(at);
             self.taken = None;
         }
     }
@@ -66,17 +61,23 @@ impl Early {
 mod tests {
     use super::{Early, FEW};
     use crate::watch::source::News::{self, Finished, Touched};
-    use std::path::{Path, PathBuf};
-    use std::time::{Duration, Instant};
-
-    const QUIET: Duration = Duration::from_millis(30);
+    use notify_debouncer_mini::{DebouncedEvent, DebouncedEventKind};
+    use std::path::Path;
 
     /// What becomes of a save in these steps, all at once; names that begin with `.` do not count.
     fn is_early(steps: &[(News, &str)]) -> bool {
-        let (mut early, now) = (Early::new(QUIET), Instant::now());
+        let mut early = Early::default();
         let counts = |path: &Path| !path.to_string_lossy().starts_with('.');
-        let all = steps.iter().map(|(news, path)| early.hear(*news, Path::new(path), now, counts));
+        let all = steps.iter().map(|(news, path)| early.hear(*news, Path::new(path), counts));
         all.last().expect("a step")
+    }
+
+    /// How many of two files the debouncer may speak of.
+    fn told(early: &mut Early) -> usize {
+        let told = |path| DebouncedEvent::new(path, DebouncedEventKind::Any);
+        let mut events = vec![told("a".into()), told("b".into())];
+        early.leave_out(&mut events);
+        events.len()
     }
 
     #[test]
@@ -98,24 +99,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_past_is_forgotten() {
-        let (mut early, now) = (Early::new(QUIET), Instant::now());
-        early.hear(Touched, Path::new("a"), now, |_| true);
-        assert!(early.hear(Finished, Path::new("b"), now + 2 * QUIET, |_| true));
+    fn what_the_debouncer_has_told_is_over() {
+        let mut early = Early::default();
+        early.hear(Touched, Path::new("a"), |_| true);
+        assert_eq!(told(&mut early), 2);
+        assert!(early.hear(Finished, Path::new("c"), |_| true));
     }
 
     #[test]
     fn what_was_taken_is_left_out_once_unless_something_happens_to_it() {
-        let (mut early, now) = (Early::new(QUIET), Instant::now());
-        let told = |early: &mut Early| {
-            let mut paths = vec![PathBuf::from("a"), PathBuf::from("b")];
-            early.leave_out(&mut paths);
-            paths.len()
-        };
+        let mut early = Early::default();
         early.take(Path::new("a"));
         assert_eq!((told(&mut early), told(&mut early)), (1, 2));
         early.take(Path::new("a"));
-        early.hear(Touched, Path::new("a"), now, |_| true);
+        early.hear(Touched, Path::new("a"), |_| true);
         assert_eq!(told(&mut early), 2);
     }
 }

@@ -60,7 +60,7 @@ impl Worker {
             set,
             memory: Memory::default(),
             pace: Pace::new(options.debounce),
-            early: options.eager.then(|| Early::new(options.debounce)),
+            early: options.eager.then(Early::default),
             poll: options.poll,
             next_look: None,
             next_retry: None,
@@ -162,10 +162,9 @@ impl Worker {
     /// What the debouncer will tell of as well.
     fn hear_at_once(&mut self, news: News, path: &Path) {
         let Some(early) = &mut self.early else { return };
-        let now = Instant::now();
         let ground = &mut self.ground;
-        if early.hear(news, path, now, |other| ground.concerns(other))
-            && !self.pace.flows(now)
+        if early.hear(news, path, |other| ground.concerns(other))
+            && !self.pace.flows(Instant::now())
             && ground.knows(path)
             // Some editors empty a file and then open it again.
             && path.symlink_metadata().is_ok_and(|file| file.is_file() && file.len() > 0)
@@ -175,11 +174,11 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, events: Vec<DebouncedEvent>) {
-        let mut paths = self.pace.at_rest(events, Instant::now());
+    fn take(&mut self, mut events: Vec<DebouncedEvent>) {
         if let Some(early) = &mut self.early {
-            early.leave_out(&mut paths);
+            early.leave_out(&mut events);
         }
+        let paths = self.pace.at_rest(events, Instant::now());
         self.touch(&paths);
     }
 
