@@ -543,7 +543,8 @@ fn a_server_that_becomes_another_program_has_its_address_to_itself() {
         it.go(&format!("{way} {version} {address}"));
         it.answers(address, version);
         it.run.rest();
-        let failed = it.run.log[it.mark..].iter().any(|event| !event["code"].is_null());
+        // One that was started beside the old one may meet that, and is stopped anyhow.
+        let failed = it.run.log[it.mark..].iter().any(|event| event["asked"] == false);
         assert!(!failed, "{}", it.run.story());
     }
     it.end("INT", Some(130));
