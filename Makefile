@@ -2,13 +2,16 @@
 # make test     all tests that this machine can run; what is skipped is named at the end
 # make swaps    a hundred swaps of each kind of server under load, and what was counted
 # make adopt    fifty swaps of each framework's own example under load, and what was counted
+# make bench    from a save to the new answer, under other runners and ours: a quarter of an hour, more the
+#               first time. RUN='stario cargo-watch swap': only these runners, these figures
+# make bench-pure  the parts that touch nothing: filter, globs, supervisor
 # make size     what a tree of 100,000 files and a workspace of 200 packages cost, beside a small one
 # make install  cargo-stario into cargo's bin folder
 
 CARGO ?= cargo
 APP := fixtures/tiles
 
-.PHONY: dev test swaps adopt size lint install
+.PHONY: dev test swaps adopt bench bench-pure size lint install
 
 dev:
 	$(CARGO) build --quiet
@@ -35,6 +38,12 @@ swaps:
 
 adopt:
 	STARIO_SWAPS=$${STARIO_SWAPS:-50} $(CARGO) test --test adopt_load -- --nocapture --test-threads 1
+
+bench:
+	$(CARGO) bench --bench runners -- $(RUN)
+
+bench-pure:
+	$(CARGO) bench --bench pure
 
 size:
 	$(CARGO) bench --bench size

@@ -18,7 +18,9 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 fn every_path_that_the_architecture_names_exists() {
     let text = read("ARCHITECTURE.md");
     let paths: Vec<_> = code(&text)
-        .filter(|name| ["src/", "tests/", "fixtures/"].iter().any(|top| name.starts_with(top)))
+        .filter(|name| {
+            ["src/", "tests/", "fixtures/", "benches/"].iter().any(|top| name.starts_with(top))
+        })
         .collect();
     assert!(paths.len() > 15, "{paths:?}");
     for path in paths {
