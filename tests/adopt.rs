@@ -285,6 +285,20 @@ fn a_server_that_listens_and_does_not_accept_yet_loses_nobody() {
     it.end("TERM", Some(143));
 }
 
+#[test]
+fn a_server_on_one_ipv6_address_is_swapped_without_a_gap() {
+    // The kernel changes an option of a socket that is bound to one.
+    let address = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, unchanged::port()));
+    let mut it = Adopting::start(&format!("good one {address}"), NONE);
+    nothing_is_lost(&mut it, address, |it, _| {
+        for version in ["two", "three"] {
+            it.swap(&format!("good {version} {address}"), address, version);
+            assert_eq!(it.since("server-conflict"), 0, "{}", it.run.story());
+        }
+    });
+    it.end("TERM", Some(143));
+}
+
 // ---- builds that fail ----
 
 #[test]
@@ -529,7 +543,8 @@ fn a_server_that_becomes_another_program_has_its_address_to_itself() {
         it.go(&format!("{way} {version} {address}"));
         it.answers(address, version);
         it.run.rest();
-        let failed = it.run.log[it.mark..].iter().any(|event| !event["code"].is_null());
+        // One that was started beside the old one may meet that, and is stopped anyhow.
+        let failed = it.run.log[it.mark..].iter().any(|event| event["asked"] == false);
         assert!(!failed, "{}", it.run.story());
     }
     it.end("INT", Some(130));

@@ -680,7 +680,7 @@ fn an_old_server_that_was_stopped_for_one_that_fails_anyway_serves_again() {
     it.wait_for_of("server-conflict", failed);
     let restored = it.wait_for("server-restored");
     assert_eq!((&restored["generation"], &restored["failed"]), (&json!(1), &json!(failed)));
-    it.says("the last good server: the new one has failed without it, too");
+    it.says("the last good server: the new one has failed");
     it.look_from_here();
     it.wait_for_of("server-listening", 1);
     it.answers("one");

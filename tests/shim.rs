@@ -574,6 +574,22 @@ fn the_tools_own_connection_is_nobodys() {
 }
 
 #[test]
+fn the_tools_own_connection_that_was_given_up_is_nobodys_either() {
+    let (tool, port) = (Tool::default(), free_port());
+    let mut one = tool.start();
+    assert_eq!(one.does(&format!("std-listen 127.0.0.1:{port}")), "3");
+    let probe = connect(port);
+    one.set(page::PROBE, &u32::from(probe.local_addr().unwrap().port()).to_ne_bytes());
+    // The kernel takes it to its queue all the same, and does not know any more where it came from.
+    rustix::net::sockopt::set_socket_linger(&probe, Some(Duration::ZERO)).unwrap();
+    drop(probe);
+    let stream = connect(port);
+    let accepted = one.does("accept4 3");
+    talks(&mut one, &accepted, stream);
+    assert_eq!(one.get(page::CONNECTIONS), 0);
+}
+
+#[test]
 fn a_retired_server_that_has_no_connection_left_says_so() {
     let (tool, port) = (Tool::default(), free_port());
     let mut one = tool.start();

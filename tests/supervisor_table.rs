@@ -1770,12 +1770,54 @@ fn one_that_dies_after_it_took_over_does_not_bring_the_old_one_back() {
     let mut desk = Desk::retired();
     desk.server(2, ServerEvent::Accepts);
     desk.did();
+    desk.wait(2_000);
+    desk.said();
     desk.exited(2, Exit::Signal(11));
     assert_eq!(desk.all(), ["ServerExited"]);
     // The next one need not wait for what still drains: that accepts no more.
     desk.change("src/main.rs");
     desk.built(3, 3);
     assert_eq!(desk.did(), ["build 3 [src/main.rs]", "start 3 to share"]);
+}
+
+#[test]
+fn one_that_accepts_and_fails_at_its_start_gives_way_to_the_old_one() {
+    let mut desk = Desk::retired();
+    desk.server(2, ServerEvent::Accepts);
+    desk.all();
+    desk.wait(900);
+    desk.exited(2, Exit::Code(101));
+    let said = desk.said();
+    let restored = Report::ServerRestored { generation: Generation(1), failed: Generation(2) };
+    assert!(
+        matches!(&said[..], [Report::ServerExited { waiting: false, .. }, it] if *it == restored),
+        "{said:?}"
+    );
+    assert_eq!(desk.did(), Vec::<String>::new(), "the process of the same name has not ended");
+    desk.exited(1, Exit::Signal(15));
+    assert_eq!(desk.did(), ["start 1 again"]);
+    // There is nothing else to come back to.
+    desk.server(1, ServerEvent::Spawned { pid: 103 });
+    desk.server(1, adopted(&[THEIRS]));
+    desk.server(1, ServerEvent::Accepts);
+    desk.all();
+    desk.exited(1, Exit::Code(101));
+    assert_eq!(desk.all(), ["ServerExited"]);
+}
+
+#[test]
+fn one_that_ends_in_order_has_not_failed() {
+    for (ready, exit) in [(false, Exit::Code(0)), (true, Exit::Code(101))] {
+        let mut desk = Desk::shares_and_starts(&[THEIRS]);
+        desk.server(2, adopted(&[THEIRS]));
+        desk.server(2, ServerEvent::Accepts);
+        if ready {
+            desk.server(2, ServerEvent::Ready);
+        }
+        desk.all();
+        desk.exited(2, exit);
+        assert_eq!(desk.all(), ["ServerExited"]);
+    }
 }
 
 #[test]

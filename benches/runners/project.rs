@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cargo_stario::cli;
 use cargo_stario::plan::{self, Host, Plan, Source};
+use cargo_stario::server::OWN_HOST;
 
 use crate::terminal;
 
@@ -91,9 +92,8 @@ fn plan(folder: &Path) -> Result<Plan> {
         current_dir: folder.to_owned(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // The profile is the same on all of them.
-    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let host = Host { likely: &platform, known: async { None } };
+    // Nobody contradicts: it is this machine that is built for.
+    let host = Host { likely: OWN_HOST, known: std::future::ready(None) };
     let plan = runtime.block_on(plan::resolve(&source, host, None));
     plan.map_err(|failure| anyhow!("{failure:?}"))
 }

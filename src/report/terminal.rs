@@ -237,7 +237,7 @@ impl Terminal {
             Report::ServerRestored { .. } => self.status(
                 Tone::Note,
                 "Restored",
-                "the last good server: the new one has failed without it, too",
+                "the last good server: the new one has failed",
             ),
             Report::ServerConflict { holds, way_out, .. } => self.conflict(holds, *way_out),
             Report::ServerSlowToStop { pid, endpoints, kill_in, awaited: true, .. } => {

@@ -424,7 +424,7 @@ async fn alone(adoption: Option<&Adoption>, found: &Notified) -> Unadopted {
     found.notified().await;
     sleep(IS_SAID_WITHIN).await;
     // One that has been handed out is shown before its server listens.
-    if adoption.has_any() { std::future::pending().await } else { adoption.found_alone() }
+    if adoption.has_shared() { std::future::pending().await } else { adoption.found_alone() }
 }
 
 /// Whether a program that ends like this may have failed for something that it could not have. One

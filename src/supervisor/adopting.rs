@@ -204,13 +204,7 @@ impl State {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        self.fallback = self.fleet.current.as_ref().map(|server| Candidate {
-            generation: server.generation,
-            artifact: server.artifact.clone(),
-            alone: true,
-            again: true,
-            inherited: server.handover == Handover::Inherit,
-        });
+        self.fallback = self.fleet.current.as_ref().map(Candidate::restored);
         let (alone, again, inherited) = (true, false, false);
         self.fleet.next = Some(Candidate { generation, artifact, alone, again, inherited });
         self.start_next(now, actions);

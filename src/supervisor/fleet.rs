@@ -29,6 +29,8 @@ pub(super) struct Server {
     pub(super) adopted_since: Option<Instant>,
     /// It has accepted connections on what it has adopted.
     pub(super) accepts: bool,
+    /// When it took over from one that shares what it binds.
+    pub(super) took_over: Option<Instant>,
     /// It has adopted what the old one has, or is not expected to adopt more.
     pub(super) complete: bool,
     /// It accepts no more connections, as we have asked it to.
@@ -71,6 +73,7 @@ impl Server {
             adopted: Vec::new(),
             adopted_since: None,
             accepts: false,
+            took_over: None,
             complete: false,
             retired: false,
             drains: false,
@@ -160,6 +163,19 @@ pub(super) struct Candidate {
     pub(super) again: bool,
     /// It has taken our socket then.
     pub(super) inherited: bool,
+}
+
+impl Candidate {
+    /// A server that is started once more where the one after it fails.
+    pub(super) fn restored(server: &Server) -> Self {
+        Self {
+            generation: server.generation,
+            artifact: server.artifact.clone(),
+            alone: true,
+            again: true,
+            inherited: server.handover == Handover::Inherit,
+        }
+    }
 }
 
 /// What a server that has ended was to us.

@@ -110,7 +110,7 @@ pub struct State {
     unadopted: Option<Unadopted>,
     /// What a server could not have, and ended or waited for, while the one before it lived.
     conflict: Vec<Held>,
-    /// The server that was stopped for another one, until that serves.
+    /// The server that was stopped for another one, should that fail before it serves, or at once.
     fallback: Option<Candidate>,
     /// The executable that ended, or was not ready in time, beside the server that goes on.
     refused: Option<Identity>,

@@ -11,6 +11,9 @@ use crate::event::{
     WayOut,
 };
 
+/// A server that took over from another one because it accepts, and fails this soon after, has failed
+/// at its start: some accept in one thread while they still start in another.
+const STARTS: Duration = Duration::from_secs(2);
 /// A server that was offered our socket and fails this soon may have failed because of it.
 const EARLY: Duration = Duration::from_secs(60);
 
@@ -245,6 +248,11 @@ impl State {
     pub(super) fn take_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let Some(generation) = self.fleet.starting.as_ref().map(|it| it.generation) else { return };
         self.retire(actions);
+        let new = self.fleet.starting.as_mut();
+        if let Some(new) = new.filter(|new| new.handover == Handover::Adopt && !new.ready) {
+            new.took_over = Some(now);
+            self.fallback = self.fleet.current.as_ref().map(Candidate::restored);
+        }
         self.fleet.relieve(self.settings.grace, now, actions);
         self.fleet.promote();
         self.show(generation, now, actions);
@@ -350,8 +358,10 @@ impl State {
             self.fleet.promote();
         }
         let alone = self.fleet.current.is_none() && self.fleet.next.is_none();
-        let in_vain =
-            by_itself && !retry && self.fallback.is_some() && !self.has_served(&server, now);
+        let in_vain = by_itself
+            && !retry
+            && self.fallback.is_some()
+            && (!self.has_served(&server, now) || failed_at_its_start(&server, exit, now));
         actions.push(Action::Report(Report::ServerExited {
             generation,
             exit,
@@ -458,4 +468,10 @@ impl State {
             && matches!(exit, Exit::Code(code) if code != 0)
             && now.saturating_duration_since(server.started) < EARLY
     }
+}
+
+/// Whether a server that has taken over from another one might as well not have.
+fn failed_at_its_start(server: &Server, exit: Exit, now: Instant) -> bool {
+    let soon = |at| now.saturating_duration_since(at) < STARTS;
+    !server.ready && server.took_over.is_some_and(soon) && exit != Exit::Code(0)
 }

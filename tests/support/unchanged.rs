@@ -55,7 +55,9 @@ fn build() {
 pub fn tool(project: &Project, server: &str, address: &str) -> Tool {
     build();
     project.write("version", "v0");
-    let mut tool = project.tool(["watch", server, "--watch", "version", "--locked"]);
+    // As they have been built.
+    let arguments = ["watch", server, "--watch", "version", "--locked", "--profile", "dev"];
+    let mut tool = project.tool(arguments);
     tool.command.arg("--manifest-path").arg(manifest()).arg("--target-dir").arg(target());
     tool.env("ADDRESS", address)
 }

@@ -75,7 +75,9 @@ impl Kept {
         match (asked, &self.actual) {
             (Name::Tcp(asked), Name::Tcp(actual)) => {
                 let v6only = said.flags & wire::V6ONLY != 0;
-                asked == actual && (asked.is_ipv4() || v6only == self.v6only || self.lent)
+                // One address is one address; the kernel sets the option once that is bound.
+                let one = asked.is_ipv4() || !asked.ip().is_unspecified();
+                asked == actual && (one || v6only == self.v6only || self.lent)
             }
             // However the path is written, the file decides.
             (Name::Path(_), Name::Path(_)) => self.file.is_some() && self.file == said.file,
@@ -211,11 +213,6 @@ impl Ledger {
         let mut books = self.books();
         books.kept.retain(|kept| kept.inode != inode || !kept.users.is_empty() || kept.lent);
         books.protect();
-    }
-
-    /// Whether a server has any listener, or is about to listen on one.
-    pub(super) fn has_any(&self, generation: Generation) -> bool {
-        self.books().kept.iter().any(|kept| kept.users.contains(&generation))
     }
 
     /// A server has nothing of what it had any more.
@@ -584,6 +581,13 @@ mod tests {
         assert!(ledger.claim(NEW, &bind("[::]:3000")).is_none());
         let alone = Said { flags: wire::V6ONLY, ..bind("[::]:3000") };
         assert!(ledger.claim(NEW, &alone).is_some());
+    }
+
+    #[test]
+    fn one_ipv6_address_is_the_same_before_and_after_it_is_bound() {
+        let ledger = Ledger::default();
+        ledger.keep(OLD, Said { flags: wire::V6ONLY, ..on("[::1]:3000", 7) });
+        assert!(ledger.claim(NEW, &bind("[::1]:3000")).is_some());
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl Adopter {
             page,
             pid: AtomicU32::new(0),
             greeted: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
             accepts: AtomicBool::new(false),
             declined: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -106,6 +107,8 @@ pub(in crate::server) struct Adoption {
     pid: AtomicU32,
     /// Its shim has spoken.
     greeted: AtomicBool,
+    /// It has had a listener of those that are kept, also one on which it did not listen yet.
+    shared: AtomicBool,
     /// It has begun to accept, and that was said.
     accepts: AtomicBool,
     /// Nothing of it is kept any more.
@@ -219,7 +222,10 @@ impl Adoption {
         let socket =
             if self.is_declined() { None } else { self.ledger.claim(self.generation, said) };
         match socket {
-            Some(socket) => self.answer(wire::TAKE, said.sequence, &[socket.as_fd()]),
+            Some(socket) => {
+                self.shared.store(true, Ordering::Relaxed);
+                self.answer(wire::TAKE, said.sequence, &[socket.as_fd()]);
+            }
             None => self.answer(wire::OWN, said.sequence, &[]),
         }
         unusual.map(Heard::Not)
@@ -230,6 +236,7 @@ impl Adoption {
         let sequence = said.sequence;
         let unusual = self.unusual();
         let kept = !self.is_declined() && self.ledger.keep(self.generation, said);
+        self.shared.fetch_or(kept, Ordering::Relaxed);
         self.answer(if kept { wire::KEPT } else { wire::LEFT }, sequence, &[]);
         if kept { Some(self.listens()) } else { unusual.map(Heard::Not) }
     }
@@ -282,9 +289,10 @@ impl Adoption {
         self.ledger.adopted(self.generation)
     }
 
-    /// Whether it has a listener of those that are kept, also one on which it does not listen yet.
-    pub(in crate::server) fn has_any(&self) -> bool {
-        self.ledger.has_any(self.generation)
+    /// Whether it has, or has had, a listener of those that are kept, also one on which it does not
+    /// listen yet. It may have closed it and be about to open it again.
+    pub(in crate::server) fn has_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
     }
 
     /// What the listeners that are kept are to be recognised by.

@@ -51,7 +51,7 @@ impl Adoption {
         match *self {}
     }
 
-    pub(in crate::server) fn has_any(&self) -> bool {
+    pub(in crate::server) fn has_shared(&self) -> bool {
         match *self {}
     }
 

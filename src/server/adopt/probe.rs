@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpSocket, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::control::Name;
@@ -20,7 +21,7 @@ use super::wire::page;
 /// not keep a server busy that serves one connection after the other.
 const WAITS: Duration = Duration::from_millis(500);
 
-/// How soon it is tried again where the one before has the same two ends.
+/// How soon it is tried again where the one before, with the same two ends, has not quite gone.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// Where probes come from, so that the shim knows them, and how many are on their way.
@@ -31,6 +32,8 @@ pub(super) struct Source {
     port: u16,
     tcp: u32,
     unix: u32,
+    /// Who tells the last one to each target to give up, as long as it is on its way.
+    last: Vec<(Name, Weak<Notify>)>,
 }
 
 impl Source {
@@ -40,8 +43,23 @@ impl Source {
         u32::from(port) | if self.unix > 0 { page::PROBE_UNIX } else { 0 }
     }
 
-    /// One is about to start; for TCP, from this port.
-    fn begin(&mut self, target: &Name) -> io::Result<u16> {
+    /// One is about to start; for TCP, from this port. The one before gives up: whom that has waked may
+    /// be another one than who is to be waked now. It is accepted before the new one, if at all, and is
+    /// expected as long.
+    fn begin(&mut self, target: &Name, gives_up: &Arc<Notify>) -> io::Result<u16> {
+        let port = self.expect(target)?;
+        self.last.retain(|(name, before)| {
+            let before = before.upgrade();
+            if name == target {
+                before.as_ref().inspect(|before| before.notify_one());
+            }
+            name != target && before.is_some()
+        });
+        self.last.push((target.clone(), Arc::downgrade(gives_up)));
+        Ok(port)
+    }
+
+    fn expect(&mut self, target: &Name) -> io::Result<u16> {
         if !matches!(target, Name::Tcp(_)) {
             self.unix += 1;
             return Ok(0);
@@ -82,10 +100,14 @@ pub(super) fn wake(ledger: Arc<Ledger>, listener: u64, target: Name) {
 }
 
 async fn once(ledger: &Ledger, target: &Name) {
-    let Ok(port) = ledger.expect(|source| source.begin(target)) else { return };
+    let gives_up = Arc::new(Notify::new());
+    let Ok(port) = ledger.expect(|source| source.begin(target, &gives_up)) else { return };
+    let result = tokio::select! {
+        result = probe(target, port) => result,
+        () = gives_up.notified() => Ok(()),
+    };
     // One that still waits may be accepted later, and is expected for good.
-    let given_up = |error: io::Error| error.kind() == io::ErrorKind::TimedOut;
-    if !probe(target, port).await.is_err_and(given_up) {
+    if !result.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
         ledger.expect(|source| source.end(target));
     }
 }
@@ -143,5 +165,36 @@ fn reached_by(address: SocketAddr) -> SocketAddr {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
         _ => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_probe_does_not_wait_for_the_one_before() {
+        let ledger = Arc::default();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let target = listener.local_addr().expect("an address");
+        let begin = Instant::now();
+        // Each is accepted, and not closed.
+        let (mut waiting, mut ports) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            start(Arc::clone(&ledger), Name::Tcp(target));
+            let (stream, from) = listener.accept().expect("a probe");
+            waiting.push(stream);
+            ports.push(u32::from(from.port()));
+        }
+        assert!(begin.elapsed() < 2 * WAITS, "{:?}", begin.elapsed());
+        let expected = ledger.expect(|source| source.expected());
+        assert_eq!(
+            ports, [expected; 3],
+            "all from one port, which is expected as long as one waits"
+        );
+        drop(waiting);
     }
 }
