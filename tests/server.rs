@@ -40,7 +40,7 @@ impl Bench {
         let artifact = workbench.build(build, &[]).await.artifact();
         let command = ServerCommand {
             artifact,
-            cargo_run: Arc::new(cargo_run(&query(build), package, build)),
+            cargo_run: Arc::new(cargo_run(&query(build), package, build).await),
             arguments: Vec::new(),
             current_dir: build.current_dir.clone(),
             told: Told {
@@ -93,8 +93,8 @@ impl Bench {
     }
 }
 
-fn cargo_run(query: &CargoQuery, package: &Package, build: &BuildCommand) -> CargoRun {
-    Toolchain::ask(query).unwrap().cargo_run(package, &build.workspace_root)
+async fn cargo_run(query: &CargoQuery, package: &Package, build: &BuildCommand) -> CargoRun {
+    Toolchain::ask(query, None).await.unwrap().cargo_run(package, &build.workspace_root)
 }
 
 fn query(build: &BuildCommand) -> CargoQuery {
@@ -323,7 +323,7 @@ async fn the_environment_is_what_cargo_run_gives_and_ours() {
     let mut bench = Bench::build(&package, &build).await;
     let mut query = query(&build);
     query.config = vec!["env.TYPED='typed'".to_owned()];
-    bench.command.cargo_run = Arc::new(cargo_run(&query, &package, &build));
+    bench.command.cargo_run = Arc::new(cargo_run(&query, &package, &build).await);
 
     let expected = fixtures.path("expected");
     let status = Command::new(cargo())

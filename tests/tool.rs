@@ -89,7 +89,9 @@ async fn serve_becomes_the_server() {
         println!("port: {}", listener.port().unwrap());
         let command = ServerCommand {
             artifact,
-            cargo_run: Arc::new(Toolchain::ask(&query).unwrap().cargo_run(&package, &folder)),
+            cargo_run: Arc::new(
+                Toolchain::ask(&query, None).await.unwrap().cargo_run(&package, &folder),
+            ),
             arguments: Vec::new(),
             current_dir: folder,
             told: Told {

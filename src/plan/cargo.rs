@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::{Environment, Source};
 use crate::cli::CargoOptions;
 use crate::error::Failure;
 use crate::event::Exit;
-use crate::process::{self, Environment as Changes, Groups, Output, Program, Stream};
+use crate::process::{self, Groups, Output};
 use crate::wording;
 use cargo_metadata::{Metadata, MetadataCommand};
 
@@ -68,10 +68,7 @@ async fn run(
     groups: Option<&Groups>,
     quiet: bool,
 ) -> Result<Output, Failure> {
-    let output = match groups {
-        Some(groups) => groups.output(program(&command), |line| pass_on(line, quiet)).await,
-        None => alone(command).await,
-    };
+    let output = process::output(groups, command, |line| pass_on(line, quiet)).await;
     output.map_err(|error| {
         let named = cargo != Path::new(CARGO);
         let origin = if named { " (`CARGO` in the environment)" } else { "" };
@@ -117,34 +114,6 @@ fn failure(stderr: &str, output: &Output, options: &CargoOptions) -> Failure {
         return failure.help("`--manifest-path` takes the Cargo.toml of your server's package");
     }
     failure
-}
-
-fn program(command: &Command) -> Program {
-    let mut environment = Changes::default();
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => environment.set(name, value),
-            None => environment.remove(name),
-        }
-    }
-    Program {
-        executable: command.get_program().into(),
-        arguments: command.get_args().map(ToOwned::to_owned).collect(),
-        environment,
-        current_dir: command.get_current_dir().unwrap_or(Path::new(".")).to_owned(),
-        stdout: Stream::Piped,
-        stderr: Stream::Piped,
-        socket: None,
-        preload: None,
-    }
-}
-
-async fn alone(command: Command) -> io::Result<Output> {
-    let mut command = tokio::process::Command::from(command);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await?;
-    let exit = process::exit_of(output.status);
-    Ok(Output { exit, stdout: output.stdout, stderr: output.stderr })
 }
 
 /// Cargo's own words, without what it said before of warnings and progress.

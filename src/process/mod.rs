@@ -9,8 +9,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
@@ -94,6 +94,47 @@ impl Groups {
         let (out, err) = (group.take_stdout(), group.take_stderr());
         let (stdout, stderr) = tokio::try_join!(drain(out, |_| {}), drain(err, heard))?;
         Ok(Output { exit: group.wait().await, stdout, stderr })
+    }
+}
+
+/// Runs a command to its end, and hands each line of its stderr on as it comes; that is nobody's where
+/// there are no groups. Dropping the future ends it: with `groups`, and all that it started.
+///
+/// # Errors
+///
+/// It cannot be started.
+pub async fn output(
+    groups: Option<&Groups>,
+    command: Command,
+    heard: impl FnMut(&[u8]),
+) -> io::Result<Output> {
+    if let Some(groups) = groups {
+        return groups.output(program(&command), heard).await;
+    }
+    let mut command = tokio::process::Command::from(command);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await?;
+    let exit = exit_of(output.status);
+    Ok(Output { exit, stdout: output.stdout, stderr: output.stderr })
+}
+
+fn program(command: &Command) -> Program {
+    let mut environment = Environment::default();
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => environment.set(name, value),
+            None => environment.remove(name),
+        }
+    }
+    Program {
+        executable: command.get_program().into(),
+        arguments: command.get_args().map(ToOwned::to_owned).collect(),
+        environment,
+        current_dir: command.get_current_dir().unwrap_or(Path::new(".")).to_owned(),
+        stdout: Stream::Piped,
+        stderr: Stream::Piped,
+        socket: None,
+        preload: None,
     }
 }
 

@@ -110,16 +110,18 @@ async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
     };
     // Cargo and rustc are asked side by side.
     let (tell, host) = oneshot::channel();
-    let asking = tokio::task::spawn_blocking(move || {
-        let toolchain = Toolchain::ask(&query);
+    let asking = async {
+        let toolchain = Toolchain::ask(&query, Some(groups)).await;
         let host = toolchain.as_ref().ok().and_then(|it| it.host.clone());
         // Nobody waits where `--target` says it.
         let _ = tell.send(host);
         toolchain
-    });
+    };
     let known = async { host.await.ok().flatten() };
-    let plan = plan::resolve(source, Host { likely: OWN_HOST, known }, Some(groups)).await?;
-    let toolchain = asking.await.map_err(|error| Failure::usage(error.to_string()))??;
+    let planning = plan::resolve(source, Host { likely: OWN_HOST, known }, Some(groups));
+    // Large ones, which who waits for them would have to hold.
+    let (plan, toolchain) = tokio::join!(Box::pin(planning), Box::pin(asking));
+    let (plan, toolchain) = (plan?, toolchain?);
     let cargo_run = toolchain.cargo_run(&plan.entry.package, &plan.workspace_root);
     Ok(Read { plan: Arc::new(plan), cargo_run: Arc::new(cargo_run) })
 }

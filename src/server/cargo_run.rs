@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use cargo_config2::{Config, ResolveOptions};
 use cargo_metadata::Package;
 
 use crate::error::Failure;
 use crate::event::Artifact;
-use crate::process::Environment;
+use crate::process::{self, Environment, Groups};
 
 mod typed;
 
@@ -70,21 +70,54 @@ pub struct CargoRun {
 }
 
 impl Toolchain {
-    /// Reads cargo's configuration and asks rustc for its folders. Blocks for some tens of
-    /// milliseconds.
+    /// Reads cargo's configuration and asks rustc for its folders, for some tens of milliseconds. With
+    /// `groups`, no rustc is left running whatever happens to us.
     ///
     /// # Errors
     /// When the configuration is not valid.
-    pub fn ask(query: &CargoQuery) -> Result<Self, Failure> {
-        let toolchain = Self::of_host(query, OWN_HOST)?;
+    pub async fn ask(query: &CargoQuery, groups: Option<&Groups>) -> Result<Self, Failure> {
+        let toolchain = Self::of_host(query, OWN_HOST, groups).await?;
         match &toolchain.host {
-            Some(host) if host != OWN_HOST => Self::of_host(query, host),
+            Some(host) if host != OWN_HOST => Self::of_host(query, host, groups).await,
             _ => Ok(toolchain),
         }
     }
 
     /// With a host that is still to be confirmed: cargo itself takes long to say which it is.
-    fn of_host(query: &CargoQuery, host: &str) -> Result<Self, Failure> {
+    async fn of_host(
+        query: &CargoQuery,
+        host: &str,
+        groups: Option<&Groups>,
+    ) -> Result<Self, Failure> {
+        let Settings { rustc, triple, configured, runner } = Settings::read(query, host)?;
+        let folders = Folders::ask(&rustc, query, triple.as_deref(), groups).await;
+        let cargo = real_cargo(&query.cargo, folders.sysroot.as_deref());
+        Ok(Self { host: folders.host, cargo, configured, libraries: folders.libraries, runner })
+    }
+
+    /// What `cargo run` adds for a target of this package.
+    pub fn cargo_run(self, package: &Package, workspace_root: &Path) -> CargoRun {
+        CargoRun {
+            package: package_variables(&self.cargo, package, workspace_root),
+            configured: self.configured,
+            toolchain: self.libraries,
+            runner: self.runner,
+        }
+    }
+}
+
+/// What cargo's configuration says.
+struct Settings {
+    /// The compiler and its first arguments.
+    rustc: Vec<OsString>,
+    /// What is built for, where that is not the host.
+    triple: Option<String>,
+    configured: Vec<(String, OsString)>,
+    runner: Vec<OsString>,
+}
+
+impl Settings {
+    fn read(query: &CargoQuery, host: &str) -> Result<Self, Failure> {
         let options = ResolveOptions::default().cargo(query.cargo.as_os_str()).host_triple(host);
         let config = Config::load_with_options(&query.current_dir, options).map_err(invalid)?;
         let targets = config.build_target_for_config(query.target.as_ref()).map_err(invalid)?;
@@ -96,12 +129,11 @@ impl Toolchain {
             },
             None => Vec::new(),
         };
-        let triple = query.target.as_deref().or_else(|| {
+        let triple = query.target.clone().or_else(|| {
             let chosen = config.build.target.as_ref()?;
-            chosen.first().map(cargo_config2::TargetTripleRef::triple)
+            chosen.first().map(|target| target.triple().to_owned())
         });
-        let folders = Folders::ask(&config, query, triple);
-        let cargo = real_cargo(&query.cargo, folders.sysroot.as_deref());
+        let rustc = words(config.rustc().clone());
         let mut configured: BTreeMap<String, Variable> = config
             .env
             .into_iter()
@@ -109,23 +141,8 @@ impl Toolchain {
             .collect();
         configured.extend(typed.env);
         configured.retain(|name, it| it.force || std::env::var_os(name).is_none());
-        Ok(Self {
-            host: folders.host,
-            cargo,
-            configured: configured.into_iter().map(|(name, it)| (name, it.value)).collect(),
-            libraries: folders.libraries,
-            runner,
-        })
-    }
-
-    /// What `cargo run` adds for a target of this package.
-    pub fn cargo_run(self, package: &Package, workspace_root: &Path) -> CargoRun {
-        CargoRun {
-            package: package_variables(&self.cargo, package, workspace_root),
-            configured: self.configured,
-            toolchain: self.libraries,
-            runner: self.runner,
-        }
+        let configured = configured.into_iter().map(|(name, it)| (name, it.value)).collect();
+        Ok(Self { rustc, triple, configured, runner })
     }
 }
 
@@ -191,8 +208,8 @@ impl CargoRun {
     }
 }
 
-fn words(runner: cargo_config2::PathAndArgs) -> Vec<OsString> {
-    std::iter::once(runner.path.into_os_string()).chain(runner.args).collect()
+fn words(program: cargo_config2::PathAndArgs) -> Vec<OsString> {
+    std::iter::once(program.path.into_os_string()).chain(program.args).collect()
 }
 
 fn invalid(error: cargo_config2::Error) -> Failure {
@@ -209,17 +226,22 @@ struct Folders {
 
 impl Folders {
     /// Without an answer, the build will say what is wrong with rustc.
-    fn ask(config: &Config, query: &CargoQuery, triple: Option<&str>) -> Self {
-        let rustc = config.rustc();
-        let says = |arguments: &[&str]| {
-            let mut command = Command::new(&rustc.path);
-            command.args(&rustc.args).args(arguments).current_dir(&query.current_dir);
-            let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    async fn ask(
+        rustc: &[OsString],
+        query: &CargoQuery,
+        triple: Option<&str>,
+        groups: Option<&Groups>,
+    ) -> Self {
+        let Some((rustc, its_own)) = rustc.split_first() else { return Self::default() };
+        let says = async |arguments: &[&str]| {
+            let mut command = Command::new(rustc);
+            command.args(its_own).args(arguments).current_dir(&query.current_dir);
+            let output = process::output(groups, command, |_| {}).await.ok()?;
             Some(String::from_utf8_lossy(&output.stdout).into_owned())
         };
         let mut arguments = vec!["--print", "sysroot", "--print", "target-libdir"];
         arguments.extend(triple.into_iter().flat_map(|triple| ["--target", triple]));
-        let Some(text) = says(&arguments) else { return Self::default() };
+        let Some(text) = says(&arguments).await else { return Self::default() };
         let mut lines = text.lines().map(PathBuf::from);
         let (sysroot, libraries) = (lines.next(), lines.next());
         let host = match triple {
@@ -227,7 +249,7 @@ impl Folders {
             None => {
                 libraries.as_deref().and_then(|it| Some(it.parent()?.file_name()?.to_str()?.into()))
             }
-            Some(_) => says(&["-vV"]).as_deref().and_then(host_in),
+            Some(_) => says(&["-vV"]).await.as_deref().and_then(host_in),
         };
         Self { host, sysroot, libraries }
     }
