@@ -33,9 +33,12 @@ impl Early {
             self.taken = None;
         }
         self.touched.insert(path.to_owned());
-        news == News::Finished
-            && self.touched.len() <= FEW
-            && !self.touched.iter().any(|other| other != path && concerns(other))
+        news == News::Finished && !self.is_more_to_come(|other| other != path && concerns(other))
+    }
+
+    /// Whether the debouncer will tell of something else that counts. `concerns` as above.
+    pub(super) fn is_more_to_come(&self, concerns: impl FnMut(&Path) -> bool) -> bool {
+        self.touched.len() > FEW || self.touched.iter().map(PathBuf::as_path).any(concerns)
     }
 
     /// It was taken.
@@ -102,7 +105,10 @@ mod tests {
     fn what_the_debouncer_has_told_is_over() {
         let mut early = Early::default();
         early.hear(Touched, Path::new("a"), |_| true);
+        assert!(early.is_more_to_come(|_| true));
+        assert!(!early.is_more_to_come(|_| false));
         assert_eq!(told(&mut early), 2);
+        assert!(!early.is_more_to_come(|_| true));
         assert!(early.hear(Finished, Path::new("c"), |_| true));
     }
 

@@ -170,19 +170,22 @@ impl Worker {
             && path.symlink_metadata().is_ok_and(|file| file.is_file() && file.len() > 0)
         {
             early.take(path);
-            self.touch(&[path.to_owned()]);
+            self.touch(&[path.to_owned()], false);
         }
     }
 
     fn take(&mut self, mut events: Vec<DebouncedEvent>) {
+        let mut wait = false;
         if let Some(early) = &mut self.early {
             early.leave_out(&mut events);
+            wait = early.is_more_to_come(|path| self.ground.concerns(path));
         }
         let paths = self.pace.at_rest(events, Instant::now());
-        self.touch(&paths);
+        self.touch(&paths, wait);
     }
 
-    fn touch(&mut self, paths: &[PathBuf]) {
+    /// `wait`: more is known to come.
+    fn touch(&mut self, paths: &[PathBuf], wait: bool) {
         // New rules first: they decide about the rest. The walk for them comes last, since it would
         // take what is new for known.
         let rules = paths.iter().any(|path| self.ground.is_rule_file(path));
@@ -193,7 +196,7 @@ impl Worker {
         for path in paths {
             self.ground.touch(path, &self.set, &mut findings);
         }
-        self.settle(findings, false);
+        self.settle(findings, wait);
     }
 
     fn update(&mut self, set: WatchSet) {
