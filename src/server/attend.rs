@@ -141,7 +141,7 @@ impl Server {
             }
         }
         // What it alone had is for the next one from here on.
-        self.adoption = None;
+        self.adoption.take().inspect(|adoption| adoption.ended());
         self.say.say(ServerEvent::Exited(exit));
         let guess = direct && !self.adopts && !self.known.served;
         if guess && matches!(exit, Exit::Code(code) if code != 0) {

@@ -3,7 +3,7 @@
 //! moment. If a request comes, or lay unread, the new server gets the connection and answers; if not,
 //! it is closed as the old server wanted.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -69,17 +69,17 @@ async fn give(ledger: &Arc<Ledger>, connection: BorrowedFd<'_>, address: &Name) 
 /// Connections that a server which is stopping has shut down for writing and still has: most close
 /// them next. Until then, or until a moment has passed, the client is not told of it.
 #[derive(Debug, Default)]
-pub(super) struct Parting(Arc<Mutex<HashSet<u64>>>);
+pub(super) struct Parting(Arc<Mutex<HashMap<u64, OwnedFd>>>);
 
 impl Parting {
     /// Shuts it down later, unless it is let go before. Needs tokio's runtime.
     pub(super) fn hold(&self, connection: OwnedFd) {
         let Some(inode) = inode(&connection) else { return };
+        lock(&self.0).insert(inode, connection);
         let held = Arc::clone(&self.0);
-        lock(&held).insert(inode);
         tokio::spawn(async move {
             sleep(HELD).await;
-            if lock(&held).remove(&inode) {
+            if let Some(connection) = lock(&held).remove(&inode) {
                 let _ = shutdown(&connection, Shutdown::Write);
             }
         });
@@ -91,10 +91,18 @@ impl Parting {
             lock(&self.0).remove(&inode);
         }
     }
+
+    /// The server has ended, and so closed all that it still had: some end before they have done it
+    /// themselves. Needs tokio's runtime.
+    pub(super) fn end(&self, ledger: &Arc<Ledger>) {
+        for (_, connection) in lock(&self.0).drain() {
+            hold(Arc::clone(ledger), connection);
+        }
+    }
 }
 
-fn lock(held: &Mutex<HashSet<u64>>) -> MutexGuard<'_, HashSet<u64>> {
-    // Whatever panicked has left a set of numbers behind, which is as good as before.
+fn lock(held: &Mutex<HashMap<u64, OwnedFd>>) -> MutexGuard<'_, HashMap<u64, OwnedFd>> {
+    // Whatever panicked has left it whole.
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

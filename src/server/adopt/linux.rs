@@ -356,6 +356,12 @@ impl Adoption {
         }
     }
 
+    /// It has ended, and all that it had said was heard: what it has left half closed, the next one may
+    /// want. Needs tokio's runtime.
+    pub(in crate::server) fn ended(&self) {
+        self.parting.end(&self.ledger);
+    }
+
     /// It has what it wants, some time after it was ready: what no server has is given up.
     pub(in crate::server) fn settled(&self) {
         self.ledger.prune();

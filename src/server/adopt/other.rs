@@ -87,6 +87,10 @@ impl Adoption {
         match *self {}
     }
 
+    pub(in crate::server) fn ended(&self) {
+        match *self {}
+    }
+
     pub(in crate::server) fn settled(&self) {
         match *self {}
     }
