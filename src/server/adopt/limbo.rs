@@ -188,9 +188,8 @@ mod tests {
     use super::*;
     use crate::event::Generation;
 
-    #[tokio::test]
-    async fn a_server_gets_however_many_there_are_at_once() {
-        const MANY: usize = 300;
+    /// A server that shares a listener, what the tool lays there for it, and its listener.
+    fn server() -> (Arc<Ledger>, OwnedFd, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("it has one");
         let (hand, its_hand) = Hand::pair().expect("a pair");
@@ -208,24 +207,58 @@ mod tests {
             socket: Some(listener.try_clone().expect("a copy").into()),
         };
         assert!(ledger.keep(new, said));
-        let mut clients = Vec::new();
-        for _ in 0..MANY {
-            let mut client = TcpStream::connect(address).expect("it listens");
-            client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is sent");
-            let (connection, _) = listener.accept().expect("a connection");
-            hold(Arc::clone(&ledger), connection.into());
-            clients.push(client);
-        }
-        // More than there is room for.
-        sleep(HELD * 2).await;
-        let taken = async {
-            for _ in 0..MANY {
-                while receive(its_hand.as_fd()).is_err() {
+        (ledger, its_hand, listener)
+    }
+
+    /// A client that has asked, and what another server had accepted of it.
+    fn asking(listener: &TcpListener) -> (TcpStream, OwnedFd) {
+        let address = listener.local_addr().expect("it has one");
+        let mut client = TcpStream::connect(address).expect("it listens");
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is sent");
+        let (connection, _) = listener.accept().expect("a connection");
+        (client, connection.into())
+    }
+
+    /// Waits until so many have come to the server.
+    async fn taken(hand: &OwnedFd, count: usize) {
+        let all = async {
+            for _ in 0..count {
+                while receive(hand.as_fd()).is_err() {
                     sleep(Duration::from_millis(1)).await;
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), taken).await.expect("all of them come");
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("all of them come");
+    }
+
+    #[tokio::test]
+    async fn a_server_gets_however_many_there_are_at_once() {
+        const MANY: usize = 300;
+        let (ledger, hand, listener) = server();
+        let mut clients = Vec::new();
+        for _ in 0..MANY {
+            let (client, connection) = asking(&listener);
+            hold(Arc::clone(&ledger), connection);
+            clients.push(client);
+        }
+        // More than there is room for.
+        sleep(HELD * 2).await;
+        taken(&hand, MANY).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_half_closed_when_its_server_ends_goes_on_and_what_is_closed_does_not() {
+        let (ledger, hand, listener) = server();
+        let parting = Parting::default();
+        let (_closes, closed) = asking(&listener);
+        let (_asks, half) = asking(&listener);
+        parting.hold(closed.try_clone().expect("a copy"));
+        parting.hold(half.try_clone().expect("a copy"));
+        parting.let_go(&closed);
+        parting.end(&ledger);
+        taken(&hand, 1).await;
+        sleep(HELD).await;
+        assert!(receive(hand.as_fd()).is_err(), "one is all there is");
     }
 
     #[test]
