@@ -151,7 +151,9 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Said>> {
     let received = loop {
         let parts = &mut [IoSliceMut::new(&mut bytes)];
         match recvmsg(socket, parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
+            // A server that ends and has not read all that it was answered: said once, and before what
+            // it has still sent.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => break other?,
         }
     };
@@ -262,16 +264,34 @@ mod tests {
         assert_eq!(parse(&message(&[]), None).asked, None);
     }
 
+    /// The server says this, with a descriptor of something.
+    fn say(its: &OwnedFd, kind: u8) {
+        let (something, _) = std::io::pipe().expect("a pipe");
+        let mut bytes = message(&[]);
+        bytes[offset_of!(Message, kind)] = kind;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let passed = [something.as_fd()];
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&passed)));
+        sendmsg(its, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::empty()).expect("sent");
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_the_end_is_heard_also_when_an_answer_was_not_read() {
+        let (control, its) = Control::pair().expect("a pair");
+        control.send(wire::DONE, 1, &[]).expect("there is room");
+        say(&its, wire::PART);
+        say(&its, wire::PASS);
+        drop(its);
+        let heard = std::iter::from_fn(|| control.received());
+        let heard: Vec<_> = heard.map(|said| (said.kind, said.socket.is_some())).collect();
+        assert_eq!(heard, [(wire::PART, true), (wire::PASS, true)]);
+    }
+
     #[tokio::test]
     async fn a_descriptor_comes_with_its_message() {
         let (control, its) = Control::pair().expect("a pair");
-        let mut bytes = message(&[]);
-        bytes[offset_of!(Message, kind)] = wire::LISTENING;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let passed = [its.as_fd()];
-        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&passed)));
-        sendmsg(&its, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::empty()).expect("sent");
+        say(&its, wire::LISTENING);
         let said = control.receive().await.expect("a message");
         assert_eq!((said.kind, said.socket.is_some()), (wire::LISTENING, true));
         drop((its, said));
