@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Failure;
 
 /// One round of building and running. Each build gets the next number, and the server that is
@@ -35,6 +37,9 @@ impl fmt::Display for Generation {
 pub enum Event {
     /// Watched files changed, and a quiet time has passed since.
     Changed(Vec<Change>),
+    /// What the start relied on without asking (see `run::recall`) is no longer so: the manifests are
+    /// to be read again.
+    Outdated,
     /// A source has something to say that changes nothing (a limit, a fallback).
     Notice(Notice),
     /// What a build says.
@@ -190,7 +195,7 @@ pub struct Mentions {
 }
 
 /// What tells one file at a path from the next one there, without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Stamp {
     /// The inode (0 where there is none).
     pub inode: u64,

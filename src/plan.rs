@@ -135,37 +135,51 @@ pub struct Host<'a, F> {
     pub known: F,
 }
 
-/// Asks cargo for the workspace and resolves entry, configuration and watch set. With `groups`, no
-/// cargo is left running whatever happens to us.
+/// Asks cargo for the workspace and resolves entry, configuration and watch set.
 ///
 /// # Errors
 ///
-/// Cargo is missing or cannot read the manifests; or see [`entry::resolve`] and
-/// [`config::resolve`].
+/// As [`ask`] and [`of`].
 pub async fn resolve(
     source: &Source,
     host: Host<'_, impl Future<Output = Option<String>>>,
     groups: Option<&Groups>,
 ) -> Result<Plan, Failure> {
+    of(source, &ask(source, host, groups).await?)
+}
+
+/// Asks cargo for the workspace. With `groups`, no cargo is left running whatever happens to us.
+///
+/// # Errors
+///
+/// Cargo is missing or cannot read the manifests.
+pub async fn ask(
+    source: &Source,
+    host: Host<'_, impl Future<Output = Option<String>>>,
+    groups: Option<&Groups>,
+) -> Result<Metadata, Failure> {
     let cargo = source.cargo();
     let ask = |platform: String| {
         let cargo = &cargo;
         async move { cargo::metadata(source, cargo, &platform, groups).await }
     };
     if let Some(target) = &source.command.shared().cargo.target {
-        let metadata = ask(target.clone()).await?;
-        return plan(source, cargo, &metadata);
+        return ask(target.clone()).await;
     }
     let (metadata, known) = tokio::join!(ask(host.likely.to_owned()), host.known);
-    let metadata = match known {
+    match known {
         // What went wrong for another platform may not go wrong for this one.
-        Some(known) if known != host.likely => ask(known).await?,
-        _ => metadata?,
-    };
-    plan(source, cargo, &metadata)
+        Some(known) if known != host.likely => ask(known).await,
+        _ => metadata,
+    }
 }
 
-fn plan(source: &Source, cargo: PathBuf, metadata: &Metadata) -> Result<Plan, Failure> {
+/// Resolves entry, configuration and watch set from what cargo says of the workspace.
+///
+/// # Errors
+///
+/// See [`entry::resolve`] and [`config::resolve`].
+pub fn of(source: &Source, metadata: &Metadata) -> Result<Plan, Failure> {
     let Source { command, env, current_dir } = source;
     let shared = command.shared();
     let options = &shared.cargo;
@@ -200,7 +214,7 @@ fn plan(source: &Source, cargo: PathBuf, metadata: &Metadata) -> Result<Plan, Fa
         watch: WatchSet::default(),
         entry,
         config,
-        cargo,
+        cargo: source.cargo(),
         profile,
         cargo_options: options.clone(),
         args: shared.args.clone(),

@@ -56,6 +56,7 @@ enum Happening {
     Superseded,
     /// The user asks for a restart.
     Restart,
+    Outdated,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -76,6 +77,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Happening::Clashes),
         1 => Just(Happening::Superseded),
         1 => Just(Happening::Restart),
+        1 => Just(Happening::Outdated),
     ]
 }
 
@@ -365,6 +367,7 @@ impl World {
                 self.step(Event::Server(generation, ServerEvent::Superseded));
             }
             Happening::Restart => self.step(Event::Key(Key::Restart)),
+            Happening::Outdated => self.step(Event::Outdated),
         }
     }
 

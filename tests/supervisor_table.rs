@@ -389,6 +389,25 @@ fn manifests_are_read_again_until_that_worked() {
 }
 
 #[test]
+fn what_the_start_relied_on_in_vain_is_read_again() {
+    let mut desk = Desk::new(Socket::Direct);
+    desk.step(Event::Outdated);
+    desk.build(1, BuildOutcome::Cancelled);
+    assert_eq!(desk.did(), ["build 1 []", "cancel 1", "build 2 resolve []"]);
+    desk.built(2, 2);
+    desk.server(2, ServerEvent::Listening(vec![endpoint(THEIRS)]));
+    desk.did();
+    desk.step(Event::Outdated);
+    assert_eq!(desk.did(), ["build 3 resolve []"]);
+    desk.built(3, 2);
+    assert!(desk.did().is_empty(), "the same executable");
+    desk.step(Event::Signal(Signal::Interrupt));
+    desk.did();
+    desk.step(Event::Outdated);
+    assert!(desk.did().is_empty(), "it is ending");
+}
+
+#[test]
 fn a_server_that_does_not_stop_is_killed_after_the_grace() {
     let mut desk = Desk::serving(Socket::Direct);
     desk.change("src/main.rs");

@@ -3,6 +3,7 @@
 
 mod address;
 mod project;
+mod recall;
 mod serve;
 mod watch;
 
@@ -102,7 +103,9 @@ async fn with_groups(
         .map_err(|error| Failure::usage(format!("could not take signals: {error}")))?;
 
     // The first phase has nothing to stop but itself: a signal ends it, and cargo with it.
-    let opening = Project::open(source, groups.clone());
+    // Who serves asks nobody later.
+    let recalls = source.command.watch().is_some();
+    let opening = Project::open(source, groups.clone(), recalls);
     let mut others = Vec::new();
     let project = tokio::select! {
         project = not_in_silence(opening, reporter.terminal) => project?,

@@ -1,5 +1,8 @@
 //! What is in force of the user's project: the plan, and what `cargo run` would add to the server's
 //! environment. Read at the start, and again as a whole when a manifest has changed.
+//!
+//! A start relies on what the last one was told (`recall`), where it can; cargo and rustc are asked
+//! later, then.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +14,8 @@ use crate::event::{Level, Notice};
 use crate::plan::{self, Host, Plan, Source};
 use crate::process::Groups;
 use crate::server::{CargoQuery, CargoRun, OWN_HOST, Toolchain};
+
+use super::recall::Answers;
 
 /// Shared between the loop and the build that reads the manifests again.
 #[derive(Clone, Debug)]
@@ -25,6 +30,20 @@ pub(super) struct Project {
 struct Read {
     plan: Arc<Plan>,
     cargo_run: Arc<CargoRun>,
+    /// What cargo and rustc have said, and when.
+    answers: Arc<Answers>,
+    said: Said,
+}
+
+/// When cargo and rustc have said what is relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// At the last start.
+    Before,
+    /// When they were asked.
+    Now,
+    /// Before a manifest changed and could not be read.
+    Once,
 }
 
 /// What reading again has brought.
@@ -38,11 +57,56 @@ pub(super) struct Reread {
 }
 
 impl Project {
-    /// Reads the manifests.
-    pub(super) async fn open(source: Source, groups: Groups) -> Result<Self, Failure> {
+    /// Reads the manifests. With `recalls`, what was said of them at the last start will do, until
+    /// [`Project::settle`].
+    pub(super) async fn open(
+        source: Source,
+        groups: Groups,
+        recalls: bool,
+    ) -> Result<Self, Failure> {
         let source = Arc::new(source);
-        let read = read(&source, &groups).await?;
+        let recalled = recalls.then(|| Answers::recall(&source)).flatten();
+        // What is wrong with it may have been mended since.
+        let recalled = recalled.and_then(|answers| Read::of(&source, answers).ok());
+        let read = match recalled {
+            Some(read) => read,
+            None => read(&source, &groups).await?,
+        };
         Ok(Self { source, groups, read: Arc::new(Mutex::new(read)) })
+    }
+
+    /// Whether cargo and rustc still have to be asked.
+    pub(super) fn is_recalled(&self) -> bool {
+        self.lock().said == Said::Before
+    }
+
+    /// Asks what was not asked at the start, and keeps the answers for the next one. `false` when they
+    /// are others than those that the start relied on, or there are none: the manifests must be read
+    /// again.
+    pub(super) async fn settle(&self) -> bool {
+        let read = self.lock().clone();
+        if read.said == Said::Before {
+            let now = ask(&self.source, &self.groups).await;
+            if self.lock().said != Said::Before {
+                // A change was read meanwhile.
+                return true;
+            }
+            if now.ok().is_none_or(|(now, _)| now != *read.answers) {
+                return false;
+            }
+            self.lock().said = Said::Now;
+        }
+        self.keep();
+        true
+    }
+
+    /// Keeps what was said for the next start, by the side.
+    fn keep(&self) {
+        let Read { plan, answers, said, .. } = self.lock().clone();
+        if said == Said::Now {
+            let source = Arc::clone(&self.source);
+            tokio::task::spawn_blocking(move || answers.keep(&source, &plan));
+        }
     }
 
     pub(super) fn plan(&self) -> Arc<Plan> {
@@ -60,8 +124,15 @@ impl Project {
 
     /// Reads the manifests again. When they are wrong, what was read before stays in force.
     pub(super) async fn reread(&self) -> Result<Reread, Failure> {
-        let new = read(&self.source, &self.groups).await?;
+        let new = match read(&self.source, &self.groups).await {
+            Ok(new) => new,
+            Err(failure) => {
+                self.lock().said = Said::Once;
+                return Err(failure);
+            }
+        };
         let old = std::mem::replace(&mut *self.lock(), new.clone());
+        self.keep();
         let other_run = old.cargo_run != new.cargo_run;
         let (old, new) = (old.plan, new.plan);
         let restart = other_run
@@ -100,30 +171,58 @@ impl Project {
     }
 }
 
+impl Read {
+    /// From what they have said at the last start.
+    fn of(source: &Source, answers: Answers) -> Result<Self, Failure> {
+        let toolchain = Toolchain::of(&query(source), answers.rustc.clone())?;
+        Self::with(source, answers, toolchain, Said::Before)
+    }
+
+    fn with(
+        source: &Source,
+        answers: Answers,
+        toolchain: Toolchain,
+        said: Said,
+    ) -> Result<Self, Failure> {
+        let plan = plan::of(source, &answers.metadata)?;
+        let cargo_run = toolchain.cargo_run(&plan.entry.package, &plan.workspace_root);
+        let (plan, cargo_run) = (Arc::new(plan), Arc::new(cargo_run));
+        Ok(Self { plan, cargo_run, answers: Arc::new(answers), said })
+    }
+}
+
 async fn read(source: &Source, groups: &Groups) -> Result<Read, Failure> {
-    let options = &source.command.shared().cargo;
-    let query = CargoQuery {
-        cargo: source.cargo(),
-        current_dir: source.current_dir.clone(),
-        target: options.target.clone(),
-        config: options.config.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
-    };
-    // Cargo and rustc are asked side by side.
+    let (answers, toolchain) = ask(source, groups).await?;
+    Read::with(source, answers, toolchain, Said::Now)
+}
+
+/// Asks cargo and rustc, side by side.
+async fn ask(source: &Source, groups: &Groups) -> Result<(Answers, Toolchain), Failure> {
+    let query = query(source);
     let (tell, host) = oneshot::channel();
     let asking = async {
         let toolchain = Toolchain::ask(&query, Some(groups)).await;
-        let host = toolchain.as_ref().ok().and_then(|it| it.host.clone());
+        let host = toolchain.as_ref().ok().and_then(|it| it.rustc.host.clone());
         // Nobody waits where `--target` says it.
         let _ = tell.send(host);
         toolchain
     };
     let known = async { host.await.ok().flatten() };
-    let planning = plan::resolve(source, Host { likely: OWN_HOST, known }, Some(groups));
+    let metadata = plan::ask(source, Host { likely: OWN_HOST, known }, Some(groups));
     // Large ones, which who waits for them would have to hold.
-    let (plan, toolchain) = tokio::join!(Box::pin(planning), Box::pin(asking));
-    let (plan, toolchain) = (plan?, toolchain?);
-    let cargo_run = toolchain.cargo_run(&plan.entry.package, &plan.workspace_root);
-    Ok(Read { plan: Arc::new(plan), cargo_run: Arc::new(cargo_run) })
+    let (metadata, toolchain) = tokio::join!(Box::pin(metadata), Box::pin(asking));
+    let (metadata, toolchain) = (metadata?, toolchain?);
+    Ok((Answers::new(metadata, toolchain.rustc.clone()), toolchain))
+}
+
+fn query(source: &Source) -> CargoQuery {
+    let options = &source.command.shared().cargo;
+    CargoQuery {
+        cargo: source.cargo(),
+        current_dir: source.current_dir.clone(),
+        target: options.target.clone(),
+        config: options.config.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
+    }
 }
 
 /// Settings that were changed in a manifest and cannot be changed under a running server.

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep_until, timeout};
 
 use super::address::{Address, server_command};
 use super::{Project, Start, interrupted, stopped};
@@ -15,8 +15,8 @@ use crate::build::{BuildHandle, Builder};
 use crate::config::{Config, Listen};
 use crate::error::Failure;
 use crate::event::{
-    Action, Artifact, Beside, BuildEvent, BuildOrder, Endpoint, Event, Generation, Handover, Level,
-    Notice, Report, ServerEvent,
+    Action, Artifact, Beside, BuildEvent, BuildOrder, BuildOutcome, Endpoint, Event, Generation,
+    Handover, Level, Notice, Report, ServerEvent,
 };
 use crate::keys;
 use crate::plan::Plan;
@@ -25,6 +25,9 @@ use crate::report::Reporter;
 use crate::server::{self, Adopter, Equipment, Kept, NotifyFolder, ServerCommand, ServerHandle};
 use crate::supervisor::{Settings, Socket, State};
 use crate::watch::{self, Options, Watch};
+
+/// How long the first server may take to listen before cargo and rustc are asked in any case.
+const SETTLES: Duration = Duration::from_secs(3);
 
 /// Watches until told to stop; returns the exit code.
 pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u8, Failure> {
@@ -35,6 +38,9 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         opened = open(&plan, &sender) => opened?,
         signal = interrupted(&mut events, &mut early) => return Ok(stopped(signal, reporter)),
     };
+    if project.is_recalled() {
+        reporter.report(&Report::Notice(recalled()));
+    }
     reporter.report(&watching(&watch));
     if keys::present() {
         reporter.report(&Report::Keys);
@@ -57,6 +63,8 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         kept: Kept::default(),
         adopter: Adopter::default(),
         ports: Vec::new(),
+        settled: false,
+        is_up: Arc::default(),
     };
     let mut actions = state.begin(Instant::now());
     for event in early {
@@ -143,6 +151,27 @@ fn lock_file(plan: &Plan) -> PathBuf {
     plan.workspace_root.join("Cargo.lock")
 }
 
+fn recalled() -> Notice {
+    Notice {
+        level: Level::Verbose,
+        code: "recalled",
+        text: "nothing that cargo reads of the workspace has changed since the last start: it is \
+               asked when the server is up"
+            .into(),
+        help: None,
+    }
+}
+
+fn outdated() -> Notice {
+    Notice {
+        level: Level::Note,
+        code: "outdated",
+        text: "cargo says other things of the workspace than at the last start: building once more"
+            .into(),
+        help: None,
+    }
+}
+
 fn watching(watch: &Watch) -> Report {
     let summary = watch.summary();
     Report::Watching {
@@ -194,6 +223,10 @@ struct Effects<'a, 'b> {
     adopter: Adopter,
     /// Where the last server listened that did.
     ports: Vec<u16>,
+    /// What the start has not asked cargo has been asked, or is about to be.
+    settled: bool,
+    /// Told when a server is up, or will not be.
+    is_up: Arc<Notify>,
 }
 
 impl Effects<'_, '_> {
@@ -240,16 +273,51 @@ impl Effects<'_, '_> {
     /// Lets go of what an event says is over, and keeps what the next server is to know.
     fn take_note(&mut self, event: &Event) {
         match event {
-            Event::Build(_, BuildEvent::Finished(_)) => self.build = None,
+            Event::Build(_, BuildEvent::Finished(outcome)) => {
+                self.build = None;
+                match outcome {
+                    BuildOutcome::Cancelled => {}
+                    BuildOutcome::Succeeded(_) => self.settle(true),
+                    BuildOutcome::Failed(_) | BuildOutcome::Broken { .. } => self.settle(false),
+                }
+            }
             Event::Server(
                 generation,
                 ServerEvent::Exited(_) | ServerEvent::SpawnFailed { .. } | ServerEvent::Superseded,
-            ) => drop(self.servers.remove(generation)),
+            ) => {
+                self.is_up.notify_one();
+                self.servers.remove(generation);
+            }
             Event::Server(_, ServerEvent::Listening(endpoints)) => {
+                self.is_up.notify_one();
                 self.ports = endpoints.iter().filter_map(Endpoint::port).collect();
+            }
+            Event::Server(_, ServerEvent::Ready | ServerEvent::Adopted(_)) => {
+                self.is_up.notify_one();
             }
             _ => {}
         }
+    }
+
+    /// When the first build has ended: asks cargo and rustc what the start has not asked them, once
+    /// its server is up, so that they are in nobody's way.
+    fn settle(&mut self, server: bool) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let (project, sender) = (self.project.clone(), self.sender.clone());
+        let is_up = Arc::clone(&self.is_up);
+        tokio::spawn(async move {
+            if server {
+                // A server that listens nowhere may say nothing.
+                let _ = timeout(SETTLES, is_up.notified()).await;
+            }
+            if !project.settle().await {
+                // Nobody listens: the tool is ending.
+                let _ = sender.send(Event::Notice(outdated()));
+                let _ = sender.send(Event::Outdated);
+            }
+        });
     }
 
     fn build(&mut self, order: BuildOrder) {

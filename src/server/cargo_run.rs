@@ -11,6 +11,7 @@ use std::process::Command;
 
 use cargo_config2::{Config, ResolveOptions};
 use cargo_metadata::Package;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::event::Artifact;
@@ -48,12 +49,20 @@ pub const OWN_HOST: &str = env!("STARIO_TARGET");
 /// What cargo's configuration and rustc say, whatever the package.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
-    /// The triple that is built for where nothing names another. `None`: rustc does not say.
-    pub host: Option<String>,
+    /// What rustc says.
+    pub rustc: Rustc,
     cargo: PathBuf,
     configured: Vec<(String, OsString)>,
-    libraries: Option<PathBuf>,
     runner: Vec<OsString>,
+}
+
+/// What rustc says of itself. Nothing where it does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Rustc {
+    /// The triple that is built for where nothing names another.
+    pub host: Option<String>,
+    sysroot: Option<PathBuf>,
+    libraries: Option<PathBuf>,
 }
 
 /// What `cargo run` adds.
@@ -76,23 +85,32 @@ impl Toolchain {
     /// # Errors
     /// When the configuration is not valid.
     pub async fn ask(query: &CargoQuery, groups: Option<&Groups>) -> Result<Self, Failure> {
-        let toolchain = Self::of_host(query, OWN_HOST, groups).await?;
-        match &toolchain.host {
-            Some(host) if host != OWN_HOST => Self::of_host(query, host, groups).await,
-            _ => Ok(toolchain),
+        // With a host that is still to be confirmed: cargo itself takes long to say which it is.
+        let settings = Settings::read(query, OWN_HOST)?;
+        let rustc = Rustc::ask(&settings, query, groups).await;
+        match &rustc.host {
+            Some(host) if host != OWN_HOST => {
+                let settings = Settings::read(query, host)?;
+                let rustc = Rustc::ask(&settings, query, groups).await;
+                Ok(Self::new(query, settings, rustc))
+            }
+            _ => Ok(Self::new(query, settings, rustc)),
         }
     }
 
-    /// With a host that is still to be confirmed: cargo itself takes long to say which it is.
-    async fn of_host(
-        query: &CargoQuery,
-        host: &str,
-        groups: Option<&Groups>,
-    ) -> Result<Self, Failure> {
-        let Settings { rustc, triple, configured, runner } = Settings::read(query, host)?;
-        let folders = Folders::ask(&rustc, query, triple.as_deref(), groups).await;
-        let cargo = real_cargo(&query.cargo, folders.sysroot.as_deref());
-        Ok(Self { host: folders.host, cargo, configured, libraries: folders.libraries, runner })
+    /// Reads cargo's configuration; rustc has been asked before.
+    ///
+    /// # Errors
+    /// When the configuration is not valid.
+    pub fn of(query: &CargoQuery, rustc: Rustc) -> Result<Self, Failure> {
+        let settings = Settings::read(query, rustc.host.as_deref().unwrap_or(OWN_HOST))?;
+        Ok(Self::new(query, settings, rustc))
+    }
+
+    fn new(query: &CargoQuery, settings: Settings, rustc: Rustc) -> Self {
+        let Settings { configured, runner, .. } = settings;
+        let cargo = real_cargo(&query.cargo, rustc.sysroot.as_deref());
+        Self { rustc, cargo, configured, runner }
     }
 
     /// What `cargo run` adds for a target of this package.
@@ -100,7 +118,7 @@ impl Toolchain {
         CargoRun {
             package: package_variables(&self.cargo, package, workspace_root),
             configured: self.configured,
-            toolchain: self.libraries,
+            toolchain: self.rustc.libraries,
             runner: self.runner,
         }
     }
@@ -216,23 +234,13 @@ fn invalid(error: cargo_config2::Error) -> Failure {
     Failure::usage(format!("cargo's configuration is not valid: {:#}", anyhow::Error::new(error)))
 }
 
-/// What rustc says of itself.
-#[derive(Default)]
-struct Folders {
-    host: Option<String>,
-    sysroot: Option<PathBuf>,
-    libraries: Option<PathBuf>,
-}
-
-impl Folders {
+impl Rustc {
     /// Without an answer, the build will say what is wrong with rustc.
-    async fn ask(
-        rustc: &[OsString],
-        query: &CargoQuery,
-        triple: Option<&str>,
-        groups: Option<&Groups>,
-    ) -> Self {
-        let Some((rustc, its_own)) = rustc.split_first() else { return Self::default() };
+    async fn ask(settings: &Settings, query: &CargoQuery, groups: Option<&Groups>) -> Self {
+        let triple = settings.triple.as_deref();
+        let Some((rustc, its_own)) = settings.rustc.split_first() else {
+            return Self::default();
+        };
         let says = async |arguments: &[&str]| {
             let mut command = Command::new(rustc);
             command.args(its_own).args(arguments).current_dir(&query.current_dir);

@@ -168,6 +168,7 @@ impl State {
         let mut actions = Vec::new();
         match event {
             Event::Changed(changes) => self.changed(&changes, now, &mut actions),
+            Event::Outdated => self.outdated(now, &mut actions),
             Event::Notice(notice) => actions.push(Action::Report(Report::Notice(notice))),
             Event::Build(generation, event) => self.made(generation, event, now, &mut actions),
             Event::Server(generation, event) => self.served(generation, event, now, &mut actions),
@@ -216,6 +217,15 @@ impl State {
         actions.push(Action::Report(Report::Changed { paths }));
         let expected = changes.iter().all(|change| self.loops.is_expected(&change.path));
         self.supersede(expected, inside, now, actions);
+    }
+
+    /// As a manifest that has changed, only that nobody has saved one.
+    fn outdated(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.ending.is_none() {
+            self.pending.resolve = true;
+            self.wanted = true;
+            self.supersede(false, false, now, actions);
+        }
     }
 
     /// Whether a change is one: during a build every write counts, else the content decides.
