@@ -4,14 +4,18 @@
 //! again. A child of a fork has none to begin with: what it inherits, its parent counts.
 //!
 //! A server that stops closes connections on which the client is about to ask once more, or already
-//! has: between two requests it cannot tell. Those go to the tool, for the next server.
+//! has: between two requests it cannot tell. Those go to the tool, for the next server. And while it
+//! is still to stop, those on which a request has come that it has not begun to read.
 
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
-use crate::system::{self, TcpInfo};
+use crate::system::{self, F_GETFD, F_GETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, TcpInfo};
 use crate::wire::{IDLE, Message, PART, PASS};
 use crate::{control, page, process};
+
+/// In milliseconds: no server drains for longer, so none waits longer for what it may not read.
+const DRAINED: u64 = 1_000;
 
 fn place(descriptor: c_int) -> Option<(&'static AtomicU64, u64)> {
     let index = usize::try_from(descriptor).ok()?;
@@ -77,6 +81,68 @@ fn polled_by(descriptor: c_int) -> Option<&'static AtomicI32> {
     process::own()?.polls.get(usize::try_from(descriptor).ok()?)
 }
 
+/// The program is about to read from a connection on which a new request waits: gives that to the tool,
+/// for the next server. True: for this one the connection is at its end. `waits`: the program would wait
+/// for a request, unless the connection does not block.
+#[cold]
+pub fn moves(descriptor: c_int, waits: bool) -> bool {
+    let Some((word, bit)) = place(descriptor) else { return false };
+    let ours = word.load(Relaxed) & bit != 0
+        && process::first()
+        && process::own().is_some_and(|own| !own.copies.load(Relaxed));
+    if !ours {
+        return false;
+    }
+    let waits = waits && system::fcntl(descriptor, F_GETFL, 0).is_ok_and(|it| it & O_NONBLOCK == 0);
+    if waits && system::unread(descriptor) == Some(0) {
+        // Else it would be read as soon as it comes.
+        let _ = system::readable(descriptor, DRAINED);
+    }
+    if !has_next(descriptor) {
+        return false;
+    }
+    let Some(ended) = system::ended() else { return false };
+    // Of several threads that read, one does it.
+    let mine = word.fetch_and(!bit, Relaxed) & bit != 0;
+    let moves = mine && control::hand_up(&Message::new(PASS), descriptor);
+    if moves {
+        forget(descriptor);
+        // What it is told of this descriptor from here on is what it would be of a client that has gone.
+        let flags = system::fcntl(descriptor, F_GETFD, 0).unwrap_or(0);
+        let on_exec = if flags & FD_CLOEXEC == 0 { 0 } else { O_CLOEXEC };
+        system::dup3(ended, descriptor, on_exec);
+        less();
+    } else if mine {
+        word.fetch_or(bit, Relaxed);
+    }
+    system::close(ended);
+    moves
+}
+
+/// Whether what lies unread is the beginning of a request, and the one before it is answered: the
+/// client has had all that was sent to it.
+fn has_next(descriptor: c_int) -> bool {
+    let mut bytes = [0; 1024];
+    system::unread(descriptor).is_some_and(|count| count > 0)
+        && system::unacknowledged(descriptor) == Some(0)
+        && !owes(descriptor)
+        && system::peek(descriptor, &mut bytes).is_some_and(is_request)
+}
+
+/// Whether that begins with the first line of a request in plain HTTP/1 (RFC 9112, section 3).
+fn is_request(bytes: &[u8]) -> bool {
+    let Some((line, _)) =
+        bytes.iter().position(|it| *it == b'\n').and_then(|at| bytes.split_at_checked(at))
+    else {
+        return false;
+    };
+    let method = line.split(|it| *it == b' ').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    !method.is_empty()
+        && method.iter().all(u8::is_ascii_uppercase)
+        && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
+}
+
 /// The program waits for the connection with this `epoll`.
 pub fn polled(descriptor: c_int, epoll: c_int) {
     if has(descriptor)
@@ -123,11 +189,16 @@ pub fn part(descriptor: c_int) -> bool {
 /// Gives the tool a connection that is about to be closed. False where that cannot be done.
 #[cold]
 pub fn pass(descriptor: c_int) -> bool {
-    // The kernel would forget it with its last descriptor, but there will be others'.
+    forget(descriptor);
+    control::hand_up(&Message::new(PASS), descriptor)
+}
+
+/// Nothing more is told of it: the kernel would forget it with its last descriptor, but there will be
+/// others'.
+fn forget(descriptor: c_int) {
     if let Some(epoll) = polled_by(descriptor).map(|it| it.load(Relaxed))
         && epoll > 0
     {
         system::unpoll(epoll.wrapping_sub(1), descriptor);
     }
-    control::hand_up(&Message::new(PASS), descriptor)
 }

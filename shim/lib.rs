@@ -53,7 +53,7 @@ use listeners::{LISTENING, Lost, NONBLOCKING, OURS, Record, TAKEN};
 use real::fail;
 use system::{
     AT_FDCWD, AT_REMOVEDIR, EBADF, EINVAL, EPOLL_CTL_ADD, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL,
-    F_SETFL, FIONBIO, O_NONBLOCK,
+    F_SETFL, FIONBIO, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, O_NONBLOCK,
 };
 
 /// Nothing in here panics; the language wants it all the same.
@@ -127,6 +127,51 @@ unsafe extern "C" fn accept4(fd: c_int, address: *mut u8, length: *mut u32, flag
     unsafe {
         accept::accept(fd, address, length, flags, || real::accept4(fd, address, length, flags))
     }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn read(fd: c_int, into: *mut c_void, length: usize) -> isize {
+    if page::drains() && length > 0 && connections::moves(fd, true) {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    unsafe { real::read(fd, into, length) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn readv(fd: c_int, into: *const c_void, count: c_int) -> isize {
+    if page::drains() && connections::moves(fd, true) {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    unsafe { real::readv(fd, into, count) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recv(fd: c_int, into: *mut c_void, length: usize, flags: c_int) -> isize {
+    let data = length > 0 && flags & (MSG_OOB | MSG_ERRQUEUE) == 0;
+    if page::drains() && data && connections::moves(fd, flags & MSG_DONTWAIT == 0) {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    unsafe { real::recv(fd, into, length, flags) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvfrom(
+    fd: c_int,
+    into: *mut c_void,
+    length: usize,
+    flags: c_int,
+    address: *mut u8,
+    size: *mut u32,
+) -> isize {
+    let data = length > 0 && flags & (MSG_OOB | MSG_ERRQUEUE) == 0;
+    if page::drains() && data && connections::moves(fd, flags & MSG_DONTWAIT == 0) {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    unsafe { real::recvfrom(fd, into, length, flags, address, size) }
 }
 
 /// The kernel's would end the listener for all that share it.

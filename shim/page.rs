@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::system::Identity;
 use crate::wire::page::{
-    CONNECTIONS, FILE, FILES, HANDED, LEAVING, MOST_FILES, PROBE, RETIRED, TOOL,
+    CONNECTIONS, DRAINS, FILE, FILES, HANDED, LEAVING, MOST_FILES, PROBE, RETIRED, TOOL,
 };
 
 /// Where it is mapped; null without a tool.
@@ -47,6 +47,12 @@ pub fn probe() -> u32 {
 /// The tool's process id.
 pub fn tool() -> u32 {
     number(TOOL)
+}
+
+/// Whether the next server accepts, and gets what more is asked.
+#[inline]
+pub fn drains() -> bool {
+    number(DRAINS) != 0
 }
 
 /// Whether the server is asked to stop, and passes on what it closes.

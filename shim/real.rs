@@ -44,7 +44,7 @@ fn find(known: &AtomicPtr<c_void>, names: &[&CStr]) -> *mut c_void {
 }
 
 macro_rules! next {
-    ($($name:ident($($argument:ident: $kind:ty),*) as ($($declared:tt)*) from $($symbol:literal),+;)*) => {
+    ($($name:ident($($argument:ident: $kind:ty),*) as ($($declared:tt)*) -> $answer:ident from $($symbol:literal),+;)*) => {
         /// What was found, by the functions' own names.
         #[allow(non_upper_case_globals)]
         mod known {
@@ -64,16 +64,16 @@ macro_rules! next {
             /// # Safety
             /// As that function demands.
             #[inline]
-            pub unsafe fn $name($($argument: $kind),*) -> c_int {
+            pub unsafe fn $name($($argument: $kind),*) -> $answer {
                 let function = find(&known::$name, &[$($symbol),+]);
                 if function.is_null() {
-                    return fail(ENOSYS);
+                    return fail(ENOSYS) as $answer;
                 }
                 // SAFETY: libc declares the function of this name so.
                 unsafe {
                     let function = core::mem::transmute::<
                         *mut c_void,
-                        unsafe extern "C" fn($($declared)*) -> c_int,
+                        unsafe extern "C" fn($($declared)*) -> $answer,
                     >(function);
                     function($($argument),*)
                 }
@@ -83,28 +83,32 @@ macro_rules! next {
 }
 
 next! {
-    bind(fd: c_int, address: *const u8, length: u32) as (c_int, *const u8, u32) from c"bind";
-    listen(fd: c_int, backlog: c_int) as (c_int, c_int) from c"listen";
-    accept(fd: c_int, address: *mut u8, length: *mut u32) as (c_int, *mut u8, *mut u32) from c"accept";
-    accept4(fd: c_int, address: *mut u8, length: *mut u32, flags: c_int) as (c_int, *mut u8, *mut u32, c_int) from c"accept4";
-    connect(fd: c_int, address: *const u8, length: u32) as (c_int, *const u8, u32) from c"connect";
-    getsockname(fd: c_int, address: *mut u8, length: *mut u32) as (c_int, *mut u8, *mut u32) from c"getsockname";
-    shutdown(fd: c_int, how: c_int) as (c_int, c_int) from c"shutdown";
-    close(fd: c_int) as (c_int) from c"close";
-    dup(fd: c_int) as (c_int) from c"dup";
-    dup2(from: c_int, to: c_int) as (c_int, c_int) from c"dup2";
-    dup3(from: c_int, to: c_int, flags: c_int) as (c_int, c_int, c_int) from c"dup3";
-    fcntl(fd: c_int, command: c_int, argument: usize) as (c_int, c_int, ...) from c"fcntl";
-    fcntl64(fd: c_int, command: c_int, argument: usize) as (c_int, c_int, ...) from c"fcntl64", c"fcntl";
-    ioctl(fd: c_int, request: usize, argument: usize) as (c_int, usize, ...) from c"ioctl";
-    epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut c_void) as (c_int, c_int, c_int, *mut c_void) from c"epoll_ctl";
-    unlink(path: *const u8) as (*const u8) from c"unlink";
-    unlinkat(folder: c_int, path: *const u8, flags: c_int) as (c_int, *const u8, c_int) from c"unlinkat";
-    remove(path: *const u8) as (*const u8) from c"remove";
-    execv(path: *const u8, arguments: *const *const u8) as (*const u8, *const *const u8) from c"execv";
-    execve(path: *const u8, arguments: *const *const u8, environment: *const *const u8) as (*const u8, *const *const u8, *const *const u8) from c"execve";
-    execvp(file: *const u8, arguments: *const *const u8) as (*const u8, *const *const u8) from c"execvp";
-    execvpe(file: *const u8, arguments: *const *const u8, environment: *const *const u8) as (*const u8, *const *const u8, *const *const u8) from c"execvpe";
-    fexecve(fd: c_int, arguments: *const *const u8, environment: *const *const u8) as (c_int, *const *const u8, *const *const u8) from c"fexecve";
-    poll(fds: *mut Poll, count: usize, timeout: c_int) as (*mut Poll, usize, c_int) from c"poll";
+    bind(fd: c_int, address: *const u8, length: u32) as (c_int, *const u8, u32) -> c_int from c"bind";
+    listen(fd: c_int, backlog: c_int) as (c_int, c_int) -> c_int from c"listen";
+    accept(fd: c_int, address: *mut u8, length: *mut u32) as (c_int, *mut u8, *mut u32) -> c_int from c"accept";
+    accept4(fd: c_int, address: *mut u8, length: *mut u32, flags: c_int) as (c_int, *mut u8, *mut u32, c_int) -> c_int from c"accept4";
+    connect(fd: c_int, address: *const u8, length: u32) as (c_int, *const u8, u32) -> c_int from c"connect";
+    getsockname(fd: c_int, address: *mut u8, length: *mut u32) as (c_int, *mut u8, *mut u32) -> c_int from c"getsockname";
+    read(fd: c_int, into: *mut c_void, length: usize) as (c_int, *mut c_void, usize) -> isize from c"read";
+    readv(fd: c_int, into: *const c_void, count: c_int) as (c_int, *const c_void, c_int) -> isize from c"readv";
+    recv(fd: c_int, into: *mut c_void, length: usize, flags: c_int) as (c_int, *mut c_void, usize, c_int) -> isize from c"recv";
+    recvfrom(fd: c_int, into: *mut c_void, length: usize, flags: c_int, address: *mut u8, size: *mut u32) as (c_int, *mut c_void, usize, c_int, *mut u8, *mut u32) -> isize from c"recvfrom";
+    shutdown(fd: c_int, how: c_int) as (c_int, c_int) -> c_int from c"shutdown";
+    close(fd: c_int) as (c_int) -> c_int from c"close";
+    dup(fd: c_int) as (c_int) -> c_int from c"dup";
+    dup2(from: c_int, to: c_int) as (c_int, c_int) -> c_int from c"dup2";
+    dup3(from: c_int, to: c_int, flags: c_int) as (c_int, c_int, c_int) -> c_int from c"dup3";
+    fcntl(fd: c_int, command: c_int, argument: usize) as (c_int, c_int, ...) -> c_int from c"fcntl";
+    fcntl64(fd: c_int, command: c_int, argument: usize) as (c_int, c_int, ...) -> c_int from c"fcntl64", c"fcntl";
+    ioctl(fd: c_int, request: usize, argument: usize) as (c_int, usize, ...) -> c_int from c"ioctl";
+    epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut c_void) as (c_int, c_int, c_int, *mut c_void) -> c_int from c"epoll_ctl";
+    unlink(path: *const u8) as (*const u8) -> c_int from c"unlink";
+    unlinkat(folder: c_int, path: *const u8, flags: c_int) as (c_int, *const u8, c_int) -> c_int from c"unlinkat";
+    remove(path: *const u8) as (*const u8) -> c_int from c"remove";
+    execv(path: *const u8, arguments: *const *const u8) as (*const u8, *const *const u8) -> c_int from c"execv";
+    execve(path: *const u8, arguments: *const *const u8, environment: *const *const u8) as (*const u8, *const *const u8, *const *const u8) -> c_int from c"execve";
+    execvp(file: *const u8, arguments: *const *const u8) as (*const u8, *const *const u8) -> c_int from c"execvp";
+    execvpe(file: *const u8, arguments: *const *const u8, environment: *const *const u8) as (*const u8, *const *const u8, *const *const u8) -> c_int from c"execvpe";
+    fexecve(fd: c_int, arguments: *const *const u8, environment: *const *const u8) as (c_int, *const *const u8, *const *const u8) -> c_int from c"fexecve";
+    poll(fds: *mut Poll, count: usize, timeout: c_int) as (*mut Poll, usize, c_int) -> c_int from c"poll";
 }

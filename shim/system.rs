@@ -19,10 +19,12 @@ mod number {
     pub const IOCTL: usize = 16;
     pub const MADVISE: usize = 28;
     pub const GETPID: usize = 39;
+    pub const RECVFROM: usize = 45;
     pub const SENDMSG: usize = 46;
     pub const RECVMSG: usize = 47;
     pub const GETSOCKNAME: usize = 51;
     pub const GETPEERNAME: usize = 52;
+    pub const SOCKETPAIR: usize = 53;
     pub const SETSOCKOPT: usize = 54;
     pub const GETSOCKOPT: usize = 55;
     pub const FCNTL: usize = 72;
@@ -54,8 +56,10 @@ mod number {
     pub const CLOCK_GETTIME: usize = 113;
     pub const RT_SIGACTION: usize = 134;
     pub const GETPID: usize = 172;
+    pub const SOCKETPAIR: usize = 199;
     pub const GETSOCKNAME: usize = 204;
     pub const GETPEERNAME: usize = 205;
+    pub const RECVFROM: usize = 207;
     pub const SETSOCKOPT: usize = 208;
     pub const GETSOCKOPT: usize = 209;
     pub const SENDMSG: usize = 211;
@@ -98,7 +102,10 @@ pub const TCP_USER_TIMEOUT: c_int = 18;
 pub const TCP_FASTOPEN: c_int = 23;
 pub const IPPROTO_IPV6: c_int = 41;
 pub const IPV6_V6ONLY: c_int = 26;
+pub const MSG_OOB: c_int = 1;
+const MSG_PEEK: c_int = 2;
 pub const MSG_DONTWAIT: c_int = 0x40;
+pub const MSG_ERRQUEUE: c_int = 0x2000;
 pub const MSG_NOSIGNAL: c_int = 0x4000;
 pub const MSG_CMSG_CLOEXEC: c_int = 0x4000_0000;
 pub const SCM_RIGHTS: c_int = 1;
@@ -465,11 +472,43 @@ pub fn tcp_info(socket: c_int) -> Option<TcpInfo> {
 /// How many bytes have come that nobody has read.
 pub fn unread(socket: c_int) -> Option<u64> {
     const FIONREAD: usize = 0x541B;
+    count(socket, FIONREAD)
+}
+
+/// How many bytes were sent that the other side's system has not acknowledged; over a Unix socket, that
+/// the other side has not read.
+pub fn unacknowledged(socket: c_int) -> Option<u64> {
+    const TIOCOUTQ: usize = 0x5411;
+    count(socket, TIOCOUTQ)
+}
+
+fn count(socket: c_int, request: usize) -> Option<u64> {
     let mut count: c_int = 0;
-    let arguments = [fd(socket), FIONREAD, (&raw mut count) as usize, 0, 0, 0];
+    let arguments = [fd(socket), request, (&raw mut count) as usize, 0, 0, 0];
     // SAFETY: the kernel writes one number.
     unsafe { call(number::IOCTL, arguments) }.ok()?;
     u64::try_from(count).ok()
+}
+
+/// What lies unread, as much of it as there is room for.
+pub fn peek(socket: c_int, room: &mut [u8]) -> Option<&[u8]> {
+    let flags = fd(MSG_PEEK | MSG_DONTWAIT);
+    let arguments = [fd(socket), room.as_mut_ptr() as usize, room.len(), flags, 0, 0];
+    // SAFETY: the kernel writes no more than there is room for.
+    let length = unsafe { call(number::RECVFROM, arguments) }.ok()?;
+    room.get(..length)
+}
+
+/// A connection whose other side is gone.
+pub fn ended() -> Option<c_int> {
+    let mut pair: [c_int; 2] = [-1; 2];
+    let kind = fd(SOCK_STREAM | O_CLOEXEC);
+    let arguments = [usize::from(AF_UNIX), kind, 0, pair.as_mut_ptr() as usize, 0, 0];
+    // SAFETY: the kernel writes two numbers.
+    unsafe { call(number::SOCKETPAIR, arguments) }.ok()?;
+    let [one, other] = pair;
+    close(other);
+    Some(one)
 }
 
 /// Waits until that can be read, or so many milliseconds.

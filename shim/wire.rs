@@ -167,6 +167,9 @@ pub mod page {
     /// are about to accept one. It goes up before the shim looks at `RETIRED`: where the tool has
     /// set that and then reads 0 here, nothing more is accepted.
     pub const CONNECTIONS: usize = 16;
+    /// `u32`, from the tool: 1 once the server is retired and the next one accepts. From then on it
+    /// passes a connection in place of reading another request from it.
+    pub const DRAINS: usize = 24;
     /// `u32`, from the tool: how many files of Unix sockets follow.
     pub const FILES: usize = 32;
     /// `u32`, from the tool: how many connections of other servers it has laid there for this one, so

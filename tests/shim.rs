@@ -732,6 +732,58 @@ fn a_leaving_server_passes_nothing_on_which_it_owes_an_answer() {
 }
 
 #[test]
+fn a_draining_server_leaves_to_the_next_one_what_it_has_not_begun_to_read() {
+    const REQUEST: &[u8] = b"GET /again HTTP/1.1\r\nhost: here\r\n\r\n";
+    // What has come and gone, what lies there when the server reads, and whether it moves.
+    let ways: [(&[&str], &[u8], bool); 7] = [
+        (&[], REQUEST, true),
+        (&["asks", "reads", "answers", "gets"], REQUEST, true),
+        (&["asks", "reads"], REQUEST, false),
+        (&["asks", "reads", "answers", "gets"], b"GET /again HTT", false),
+        (&["asks", "reads", "answers", "gets"], b"hello, is this HTTP/1.1\r\n", false),
+        (&["asks", "reads", "answers", "gets"], b"\x17\x03\x03\x00\x20", false),
+        (&["asks", "reads", "answers", "gets"], b"get / HTTP/1.1\r\n", false),
+    ];
+    let (mut one, connections) = with_connections(ways.len());
+    let all = REQUEST.len();
+    for ((steps, _, _), (descriptor, stream)) in ways.iter().zip(&connections) {
+        for step in *steps {
+            match *step {
+                "asks" => (&*stream).write_all(REQUEST).unwrap(),
+                "reads" => {
+                    assert_eq!(one.does(&format!("poll {descriptor}")), "1");
+                    assert_eq!(one.does(&format!("read {descriptor} {all}")), all.to_string());
+                }
+                "answers" => assert_eq!(one.does(&format!("write {descriptor} hello")), "5"),
+                _ => assert_eq!(first(&*stream), "hello"),
+            }
+        }
+    }
+    one.retire();
+    one.set(page::DRAINS, &1_u32.to_ne_bytes());
+    for ((_, lies, moves), (descriptor, stream)) in ways.iter().zip(&connections) {
+        (&*stream).write_all(lies).unwrap();
+        assert_eq!(one.does(&format!("poll {descriptor}")), "1");
+        let read = one.does(&format!("read {descriptor} {}", lies.len()));
+        if !moves {
+            assert_eq!(read, lies.len().to_string(), "{lies:?}");
+            continue;
+        }
+        // For this server the client has gone.
+        assert_eq!(read, "0");
+        let passed = one.hears_kind(PASS).descriptor.expect("the connection comes with it");
+        assert_eq!(one.does(&format!("read {descriptor} 1")), "0");
+        assert_eq!(one.does(&format!("shutdown-write {descriptor}")), "0");
+        assert_eq!(one.does(&format!("close {descriptor}")), "0");
+        let passed = TcpStream::from(passed);
+        assert_eq!(first(&passed).as_bytes(), *lies);
+        (&passed).write_all(b"an answer").unwrap();
+        assert_eq!(first(&*stream), "an answer");
+    }
+    one.heard_only(&[]);
+}
+
+#[test]
 fn the_child_of_a_vfork_closes_its_own_descriptors() {
     let (mut one, connections) = with_connections(2);
     assert_eq!(one.get(page::CONNECTIONS), 2);

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cargo_metadata::{BuildScript, Message, PackageId, diagnostic};
+use cargo_metadata::{Artifact, BuildScript, Message, PackageId, diagnostic};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdout;
 use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::identity::Content;
 use super::{BuildCommand, Paths, cancellation};
 use crate::entry::TargetKind;
 use crate::event::{BuildEvent, Diagnostic, Exit};
@@ -32,32 +34,37 @@ pub(super) enum Ended {
 }
 
 /// What a run of cargo has brought.
-#[derive(Debug)]
 pub(super) struct Round {
     /// How it ended.
     pub(super) ended: Ended,
     /// What was built or found fresh.
-    pub(super) artifacts: Vec<cargo_metadata::Artifact>,
+    pub(super) artifacts: Vec<Artifact>,
     scripts: Vec<BuildScript>,
+    /// The executable is read from when cargo names it: it has an end of its own to come to.
+    content: Option<JoinHandle<io::Result<Content>>>,
 }
 
 impl Round {
     fn new() -> Self {
-        Self { ended: Ended::Cancelled, artifacts: Vec::new(), scripts: Vec::new() }
+        Self { ended: Ended::Cancelled, artifacts: Vec::new(), scripts: Vec::new(), content: None }
     }
 
     /// The executable of the command's target, and whether it was fresh.
     pub(super) fn artifact(&self, command: &BuildCommand) -> Option<(PathBuf, bool)> {
-        self.artifacts.iter().rev().find_map(|artifact| {
-            let ours = artifact.package_id == command.package
-                && artifact.target.name == command.target
-                && match command.kind {
-                    TargetKind::Bin => artifact.target.is_bin(),
-                    TargetKind::Example => artifact.target.is_example(),
-                };
-            let executable = artifact.executable.as_ref().filter(|_| ours)?;
-            Some((executable.clone().into_std_path_buf(), artifact.fresh))
-        })
+        let found = |artifact| Some((executable(artifact, command)?, artifact.fresh));
+        self.artifacts.iter().rev().find_map(found)
+    }
+
+    /// What is in the executable.
+    pub(super) async fn content(&mut self, executable: &Path) -> io::Result<Content> {
+        if let Some(reading) = self.content.take()
+            && let Ok(Ok(content)) = reading.await
+            && content.is_of(executable)
+        {
+            return Ok(content);
+        }
+        let executable = executable.to_owned();
+        super::blocking(move || Content::read(&executable)).await
     }
 
     /// What the package's build script set, and its `OUT_DIR`.
@@ -106,13 +113,25 @@ impl Round {
     }
 }
 
+/// The artifact's executable, if it is the command's.
+fn executable(artifact: &Artifact, command: &BuildCommand) -> Option<PathBuf> {
+    let ours = artifact.package_id == command.package
+        && artifact.target.name == command.target
+        && match command.kind {
+            TargetKind::Bin => artifact.target.is_bin(),
+            TargetKind::Example => artifact.target.is_example(),
+        };
+    let executable = artifact.executable.as_ref().filter(|_| ours)?;
+    Some(executable.clone().into_std_path_buf())
+}
+
 /// `native=/path` and the like, without what stands before the path.
 fn without_kind(path: &str) -> PathBuf {
     let kinds = ["native=", "dependency=", "crate=", "framework=", "all="];
     PathBuf::from(kinds.iter().find_map(|kind| path.strip_prefix(kind)).unwrap_or(path))
 }
 
-/// Runs cargo to its end or to the cancellation. When it returns, nothing of it is running.
+/// Runs cargo to its end or to the cancellation. When it returns, nothing of it is building.
 pub(super) async fn run(
     groups: &Groups,
     command: &BuildCommand,
@@ -133,7 +152,7 @@ pub(super) async fn run(
     say(BuildEvent::Spawned { pid: group.pid() });
     let stdout = group.take_stdout();
     let ended = {
-        let mut reading = std::pin::pin!(read(stdout, &mut round, &say));
+        let mut reading = std::pin::pin!(read(stdout, command, &mut round, &say));
         let working = async {
             let exit = tokio::select! {
                 exit = group.leader() => exit,
@@ -149,7 +168,11 @@ pub(super) async fn run(
         }
     };
     group.kill();
-    group.wait().await;
+    match ended {
+        // What it may have left behind does not build: nobody waits for its end.
+        Ended::Exited(_) => drop(tokio::spawn(group.wait())),
+        _ => drop(group.wait().await),
+    }
     round.ended = ended;
     round
 }
@@ -185,7 +208,12 @@ fn arguments(command: &BuildCommand) -> Vec<OsString> {
 }
 
 /// Takes in cargo's messages until they end.
-async fn read(stdout: Option<ChildStdout>, round: &mut Round, say: &impl Fn(BuildEvent)) {
+async fn read(
+    stdout: Option<ChildStdout>,
+    command: &BuildCommand,
+    round: &mut Round,
+    say: &impl Fn(BuildEvent),
+) {
     let Some(stdout) = stdout else { return };
     let mut lines = BufReader::new(stdout);
     let mut line = Vec::new();
@@ -194,7 +222,12 @@ async fn read(stdout: Option<ChildStdout>, round: &mut Round, say: &impl Fn(Buil
     while lines.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
         for message in Message::parse_stream(line.as_slice()).map_while(Result::ok) {
             match message {
-                Message::CompilerArtifact(artifact) => round.artifacts.push(artifact),
+                Message::CompilerArtifact(artifact) => {
+                    if let Some(executable) = executable(&artifact, command) {
+                        round.content = Some(spawn_blocking(move || Content::read(&executable)));
+                    }
+                    round.artifacts.push(artifact);
+                }
                 Message::BuildScriptExecuted(script) => round.scripts.push(script),
                 Message::CompilerMessage(message) => {
                     if let Some(diagnostic) = diagnostic(message.message)
@@ -205,7 +238,7 @@ async fn read(stdout: Option<ChildStdout>, round: &mut Round, say: &impl Fn(Buil
                     }
                 }
                 // What a macro or a build script prints.
-                Message::TextLine(text) => drop(writeln!(std::io::stderr(), "{text}")),
+                Message::TextLine(text) => drop(writeln!(io::stderr(), "{text}")),
                 _ => {}
             }
         }

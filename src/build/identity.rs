@@ -38,27 +38,45 @@ pub(super) struct Identified {
     pub(super) mentions: Mentions,
 }
 
-/// Reads the file.
-pub(super) fn identify(executable: &Path, env: &[(String, String)]) -> io::Result<Identified> {
-    for _ in 0..ATTEMPTS {
-        let before = stamp(executable)?;
-        let (mut hash, mut search) = (Xxh3Default::new(), Search::new());
-        content::read(executable, |piece| {
-            hash.update(piece);
-            search.look(piece);
-        })?;
-        if stamp(executable)? == before {
-            for (name, value) in env {
-                for text in [name, value] {
-                    hash.update(&text.len().to_le_bytes());
-                    hash.update(text.as_bytes());
-                }
+/// What is in an executable.
+#[derive(Clone)]
+pub(super) struct Content {
+    hash: Xxh3Default,
+    mentions: Mentions,
+    stamp: Stamp,
+}
+
+impl Content {
+    /// Reads the file.
+    pub(super) fn read(executable: &Path) -> io::Result<Self> {
+        for _ in 0..ATTEMPTS {
+            let before = stamp(executable)?;
+            let (mut hash, mut search) = (Xxh3Default::new(), Search::new());
+            content::read(executable, |piece| {
+                hash.update(piece);
+                search.look(piece);
+            })?;
+            if stamp(executable)? == before {
+                return Ok(Self { hash, mentions: search.found(), stamp: before });
             }
-            let identity = Identity(hash.digest128());
-            return Ok(Identified { identity, stamp: before, mentions: search.found() });
         }
+        Err(io::Error::other("it is being written all the time"))
     }
-    Err(io::Error::other("it is being written all the time"))
+
+    /// Whether the file is still the one that was read.
+    pub(super) fn is_of(&self, executable: &Path) -> bool {
+        stamp(executable).is_ok_and(|stamp| stamp == self.stamp)
+    }
+
+    /// What it is, together with what its build scripts have set for it.
+    pub(super) fn identify(mut self, env: &[(String, String)]) -> Identified {
+        for text in env.iter().flat_map(|(name, value)| [name, value]) {
+            self.hash.update(&text.len().to_le_bytes());
+            self.hash.update(text.as_bytes());
+        }
+        let identity = Identity(self.hash.digest128());
+        Identified { identity, stamp: self.stamp, mentions: self.mentions }
+    }
 }
 
 /// The content of a file as a hash.
@@ -76,17 +94,18 @@ mod tests {
         let path = folder.path().join("app");
         let env = [("OUT_DIR".to_owned(), "/a".to_owned())];
         std::fs::write(&path, "one").unwrap();
-        let one = identify(&path, &[]).unwrap();
-        let with_env = identify(&path, &env).unwrap();
+        let identify = |env: &[_]| Content::read(&path).unwrap().identify(env);
+        let one = identify(&[]);
+        let with_env = identify(&env);
         std::fs::write(&path, "two").unwrap();
-        let two = identify(&path, &[]).unwrap();
+        let two = identify(&[]);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "one").unwrap();
         std::fs::File::open(&path)
             .unwrap()
             .set_modified(std::time::SystemTime::UNIX_EPOCH)
             .unwrap();
-        let again = identify(&path, &[]).unwrap();
+        let again = identify(&[]);
 
         assert_ne!(one.identity, two.identity);
         assert_ne!(one.identity, with_env.identity);

@@ -239,7 +239,7 @@ impl Build {
         touched.is_ok()
     }
 
-    async fn succeeded(&self, round: Round) -> BuildOutcome {
+    async fn succeeded(&self, mut round: Round) -> BuildOutcome {
         let Some(found) = round.artifact(&self.command) else {
             return BuildOutcome::Broken {
                 message: format!(
@@ -253,17 +253,19 @@ impl Build {
         let fresh = found.1;
         let env = round.script_env(&self.command.package);
         let library_paths = round.library_paths(&executable);
-        let (path, variables) = (executable.clone(), env.clone());
-        match blocking(move || identity::identify(&path, &variables)).await {
-            Ok(Identified { identity, stamp, mentions }) => BuildOutcome::Succeeded(Artifact {
-                executable,
-                identity,
-                stamp,
-                mentions,
-                fresh,
-                env,
-                library_paths,
-            }),
+        match round.content(&executable).await {
+            Ok(content) => {
+                let Identified { identity, stamp, mentions } = content.identify(&env);
+                BuildOutcome::Succeeded(Artifact {
+                    executable,
+                    identity,
+                    stamp,
+                    mentions,
+                    fresh,
+                    env,
+                    library_paths,
+                })
+            }
             Err(error) => BuildOutcome::Broken {
                 message: format!("could not read `{}`: {error}", executable.display()),
                 help: Vec::new(),

@@ -335,8 +335,10 @@ impl Adoption {
         self.ledger.probe(self.generation);
     }
 
-    /// Waits until it can be asked to stop. It is retired.
+    /// Has it pass on what more is asked, and waits until it can be asked to stop. It is retired.
     pub(in crate::server) async fn drained(&self) {
+        // Where that fails it answers itself, as long as it can.
+        let _ = self.page.drain();
         let at_most = if catches_term(self.pid.load(Ordering::Relaxed)) { READS } else { FINISHES };
         let idle = async {
             while self.page.connections() > 0 {

@@ -46,6 +46,11 @@ impl Page {
         self.put(page::HANDED, count)
     }
 
+    /// It is retired, and the next one accepts: it passes connections on which more is asked.
+    pub(super) fn drain(&self) -> io::Result<()> {
+        self.put(page::DRAINS, 1)
+    }
+
     /// It is retired and about to be asked to stop: it passes on what it closes.
     pub(super) fn leave(&self) -> io::Result<()> {
         self.put(page::LEAVING, 1)
