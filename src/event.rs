@@ -186,7 +186,7 @@ pub struct Identity(pub u128);
 
 /// Which of systemd's variables an executable has the names of. One that has a name need not make
 /// use of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Mentions {
     /// `LISTEN_FDS`: it may take an inherited socket.
     pub listen_fds: bool,

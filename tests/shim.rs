@@ -755,7 +755,7 @@ fn a_draining_server_leaves_to_the_next_one_what_it_has_not_begun_to_read() {
                     assert_eq!(one.does(&format!("read {descriptor} {all}")), all.to_string());
                 }
                 "answers" => assert_eq!(one.does(&format!("write {descriptor} hello")), "5"),
-                _ => assert_eq!(first(&*stream), "hello"),
+                _ => assert_eq!(first(stream), "hello"),
             }
         }
     }
@@ -778,7 +778,7 @@ fn a_draining_server_leaves_to_the_next_one_what_it_has_not_begun_to_read() {
         let passed = TcpStream::from(passed);
         assert_eq!(first(&passed).as_bytes(), *lies);
         (&passed).write_all(b"an answer").unwrap();
-        assert_eq!(first(&*stream), "an answer");
+        assert_eq!(first(stream), "an answer");
     }
     one.heard_only(&[]);
 }

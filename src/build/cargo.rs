@@ -12,7 +12,7 @@ use tokio::process::ChildStdout;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::identity::Content;
+use super::identity::{Content, Known};
 use super::{BuildCommand, Paths, cancellation};
 use crate::entry::TargetKind;
 use crate::event::{BuildEvent, Diagnostic, Exit};
@@ -57,14 +57,12 @@ impl Round {
 
     /// What is in the executable.
     pub(super) async fn content(&mut self, executable: &Path) -> io::Result<Content> {
-        if let Some(reading) = self.content.take()
-            && let Ok(Ok(content)) = reading.await
-            && content.is_of(executable)
-        {
-            return Ok(content);
-        }
+        let known = match self.content.take() {
+            Some(reading) => reading.await.ok().and_then(Result::ok),
+            None => None,
+        };
         let executable = executable.to_owned();
-        super::blocking(move || Content::read(&executable)).await
+        super::blocking(move || Content::read(&executable, known)).await
     }
 
     /// What the package's build script set, and its `OUT_DIR`.
@@ -131,10 +129,12 @@ fn without_kind(path: &str) -> PathBuf {
     PathBuf::from(kinds.iter().find_map(|kind| path.strip_prefix(kind)).unwrap_or(path))
 }
 
-/// Runs cargo to its end or to the cancellation. When it returns, nothing of it is building.
+/// Runs cargo to its end or to the cancellation. When it returns, nothing of it is building. `known`: the
+/// executable as it was read last.
 pub(super) async fn run(
     groups: &Groups,
     command: &BuildCommand,
+    known: Option<&Known>,
     mut cancelled: watch::Receiver<bool>,
     say: impl Fn(BuildEvent),
 ) -> Round {
@@ -152,7 +152,7 @@ pub(super) async fn run(
     say(BuildEvent::Spawned { pid: group.pid() });
     let stdout = group.take_stdout();
     let ended = {
-        let mut reading = std::pin::pin!(read(stdout, command, &mut round, &say));
+        let mut reading = std::pin::pin!(read(stdout, command, known, &mut round, &say));
         let working = async {
             let exit = tokio::select! {
                 exit = group.leader() => exit,
@@ -211,6 +211,7 @@ fn arguments(command: &BuildCommand) -> Vec<OsString> {
 async fn read(
     stdout: Option<ChildStdout>,
     command: &BuildCommand,
+    known: Option<&Known>,
     round: &mut Round,
     say: &impl Fn(BuildEvent),
 ) {
@@ -224,7 +225,9 @@ async fn read(
             match message {
                 Message::CompilerArtifact(artifact) => {
                     if let Some(executable) = executable(&artifact, command) {
-                        round.content = Some(spawn_blocking(move || Content::read(&executable)));
+                        let known = known.and_then(|known| known.of(&executable));
+                        let reading = move || Content::read(&executable, known);
+                        round.content = Some(spawn_blocking(reading));
                     }
                     round.artifacts.push(artifact);
                 }

@@ -3,8 +3,9 @@
 
 use std::fs::Metadata;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::content;
@@ -39,16 +40,21 @@ pub(super) struct Identified {
 }
 
 /// What is in an executable.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Content {
-    hash: Xxh3Default,
+    hash: u128,
     mentions: Mentions,
     stamp: Stamp,
 }
 
 impl Content {
-    /// Reads the file.
-    pub(super) fn read(executable: &Path) -> io::Result<Self> {
+    /// What is in the file. Reads it, unless it is the one that was `known` before.
+    pub(super) fn read(executable: &Path, known: Option<Self>) -> io::Result<Self> {
+        if let Some(known) = known
+            && known.is_of(executable)
+        {
+            return Ok(known);
+        }
         for _ in 0..ATTEMPTS {
             let before = stamp(executable)?;
             let (mut hash, mut search) = (Xxh3Default::new(), Search::new());
@@ -57,6 +63,7 @@ impl Content {
                 search.look(piece);
             })?;
             if stamp(executable)? == before {
+                let hash = hash.digest128();
                 return Ok(Self { hash, mentions: search.found(), stamp: before });
             }
         }
@@ -69,13 +76,33 @@ impl Content {
     }
 
     /// What it is, together with what its build scripts have set for it.
-    pub(super) fn identify(mut self, env: &[(String, String)]) -> Identified {
+    pub(super) fn identify(self, env: &[(String, String)]) -> Identified {
+        let mut hash = Xxh3Default::new();
+        hash.update(&self.hash.to_le_bytes());
         for text in env.iter().flat_map(|(name, value)| [name, value]) {
-            self.hash.update(&text.len().to_le_bytes());
-            self.hash.update(text.as_bytes());
+            hash.update(&text.len().to_le_bytes());
+            hash.update(text.as_bytes());
         }
-        let identity = Identity(self.hash.digest128());
+        let identity = Identity(hash.digest128());
         Identified { identity, stamp: self.stamp, mentions: self.mentions }
+    }
+}
+
+/// An executable that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Known {
+    path: PathBuf,
+    content: Content,
+}
+
+impl Known {
+    pub(super) fn new(path: &Path, content: Content) -> Self {
+        Self { path: path.to_owned(), content }
+    }
+
+    /// What is known of this one.
+    pub(super) fn of(&self, path: &Path) -> Option<Content> {
+        (self.path == path).then_some(self.content)
     }
 }
 
@@ -94,7 +121,7 @@ mod tests {
         let path = folder.path().join("app");
         let env = [("OUT_DIR".to_owned(), "/a".to_owned())];
         std::fs::write(&path, "one").unwrap();
-        let identify = |env: &[_]| Content::read(&path).unwrap().identify(env);
+        let identify = |env: &[_]| Content::read(&path, None).unwrap().identify(env);
         let one = identify(&[]);
         let with_env = identify(&env);
         std::fs::write(&path, "two").unwrap();

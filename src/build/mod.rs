@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cargo_metadata::PackageId;
 use tokio::sync::{mpsc, watch};
@@ -24,7 +24,7 @@ mod memory;
 mod mentions;
 
 use identity::Identified;
-pub use identity::stamp;
+pub use identity::{Known, stamp};
 
 use cargo::{Ended, Round};
 use memory::{Contents, Memory, Unit};
@@ -58,12 +58,25 @@ pub struct Builder {
     groups: Groups,
     events: mpsc::UnboundedSender<Event>,
     memory: Arc<Mutex<Memory>>,
+    known: Arc<Mutex<Option<Known>>>,
 }
 
 impl Builder {
     /// A builder that tells `events` what happens.
     pub fn new(groups: Groups, events: mpsc::UnboundedSender<Event>) -> Self {
-        Self { groups, events, memory: Arc::default() }
+        Self { groups, events, memory: Arc::default(), known: Arc::default() }
+    }
+
+    /// With an executable that another builder has read: the same one is not read again.
+    #[must_use]
+    pub fn with(mut self, known: Option<Known>) -> Self {
+        self.known = Arc::new(Mutex::new(known));
+        self
+    }
+
+    /// The executable that was read last.
+    pub fn known(&self) -> Option<Known> {
+        lock(&self.known).clone()
     }
 
     /// Starts a build. `command` comes first, and belongs to the build: reading the manifests again
@@ -79,7 +92,7 @@ impl Builder {
         let (cancel, mut cancelled) = watch::channel(false);
         let say = Say { generation, events: self.events.clone() };
         let groups = self.groups.clone();
-        let memory = Arc::clone(&self.memory);
+        let (memory, known) = (Arc::clone(&self.memory), Arc::clone(&self.known));
         tokio::spawn(async move {
             let command = tokio::select! {
                 biased;
@@ -89,7 +102,7 @@ impl Builder {
             let outcome = match command {
                 Ok(command) => {
                     let say = say.clone();
-                    Build { command, changed, cancelled, groups, say, memory }.run().await
+                    Build { command, changed, cancelled, groups, say, memory, known }.run().await
                 }
                 Err(outcome) => outcome,
             };
@@ -151,6 +164,7 @@ struct Build {
     groups: Groups,
     say: Say,
     memory: Arc<Mutex<Memory>>,
+    known: Arc<Mutex<Option<Known>>>,
 }
 
 impl Build {
@@ -175,17 +189,17 @@ impl Build {
     async fn round(&self) -> Result<(Round, Vec<PathBuf>), Stopped> {
         let changed = self.changed.clone();
         let before = blocking(move || Contents::read(changed)).await;
-        let round = cargo::run(&self.groups, &self.command, self.cancelled.clone(), |event| {
-            self.say.say(event);
-        })
-        .await;
+        let known = lock(&self.known).clone();
+        let cancelled = self.cancelled.clone();
+        let say = |event| self.say.say(event);
+        let round = cargo::run(&self.groups, &self.command, known.as_ref(), cancelled, say).await;
 
         let completed = matches!(round.ended, Ended::Exited(Exit::Code(0)));
         let units = self.units(&round).await;
         let paths = before.paths();
         let after = blocking(move || Contents::read(paths)).await;
         {
-            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = lock(&self.memory);
             if completed {
                 let missed = memory.missed(&before, &units);
                 memory.learn_all(&before, &after);
@@ -255,6 +269,7 @@ impl Build {
         let library_paths = round.library_paths(&executable);
         match round.content(&executable).await {
             Ok(content) => {
+                *lock(&self.known) = Some(Known::new(&executable, content));
                 let Identified { identity, stamp, mentions } = content.identify(&env);
                 BuildOutcome::Succeeded(Artifact {
                     executable,
@@ -284,6 +299,11 @@ impl Build {
         // A handle that is gone is a cancellation too.
         *self.cancelled.borrow() || self.cancelled.has_changed().is_err()
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Both are changed as a whole.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sets a file's times to now. Both of them: to Linux, and so to whoever watches the file, setting

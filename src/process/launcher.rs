@@ -6,6 +6,7 @@
 //! - ask to be killed when the tool dies (Linux);
 //! - wait for the tool to say that the watchdog knows its group;
 //! - put its own process id into `LISTEN_PID`, which nobody can know before the fork;
+//! - say where libraries are looked for: here, that would cost time and be for nothing;
 //! - name the library that is loaded into the program, in front of those that the user names.
 //!
 //! Its stdin is a socket to the tool: one byte comes in as «go», and nothing but the text of an
@@ -38,9 +39,14 @@ pub(super) const CONTROL: i32 = 4;
 /// Names what the dynamic loader puts into a program (`ld.so(8)`).
 const LD_PRELOAD: &str = "LD_PRELOAD";
 
+/// Names the folders in which the loader looks for libraries.
+pub(super) const LIBRARY_PATH: &str =
+    if cfg!(target_os = "macos") { "DYLD_FALLBACK_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+
 /// The launcher's arguments, for a program of this path and these arguments.
 pub(super) fn arguments<'a>(
     socket: bool,
+    libraries: Option<&'a OsStr>,
     preload: Option<&'a OsStr>,
     program: &'a OsStr,
     arguments: impl Iterator<Item = &'a OsStr>,
@@ -49,6 +55,7 @@ pub(super) fn arguments<'a>(
         NAME.into(),
         std::process::id().to_string().into(),
         if socket { SOCKET } else { NO_SOCKET }.into(),
+        libraries.unwrap_or_default().to_owned(),
         preload.unwrap_or_default().to_owned(),
         program.to_owned(),
     ];
@@ -87,6 +94,7 @@ fn launch(
 ) -> anyhow::Result<()> {
     let parent = arguments.next().context("the tool's process id is missing")?;
     let socket = arguments.next().context("it is missing whether there is a socket")?;
+    let libraries = arguments.next().context("it is missing where libraries are")?;
     let preload = arguments.next().context("it is missing what is loaded into the program")?;
     let program = arguments.next().context("the program is missing")?;
 
@@ -103,6 +111,9 @@ fn launch(
     command.args(arguments).stdin(Stdio::null());
     if socket == SOCKET {
         command.env("LISTEN_PID", std::process::id().to_string());
+    }
+    if !libraries.is_empty() {
+        command.env(LIBRARY_PATH, libraries);
     }
     if !preload.is_empty() {
         // Here, since a launcher has no use for it.

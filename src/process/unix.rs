@@ -91,9 +91,15 @@ impl Groups {
 
     fn command(&self, program: Program, launchers: StdUnixStream) -> io::Result<Command> {
         let mut command = Command::new(&self.tool);
+        let mut environment = environment(&program);
+        let libraries = environment.iter().rposition(|(name, _)| name == launcher::LIBRARY_PATH);
+        let libraries = libraries
+            .filter(|at| environment[*at].1.as_ref().is_some_and(|value| !value.is_empty()))
+            .and_then(|at| environment.remove(at).1);
         command
             .args(launcher::arguments(
                 program.socket.is_some(),
+                libraries.as_deref(),
                 program.preload.as_ref().map(|preload| preload.library.as_os_str()),
                 program.executable.as_os_str(),
                 program.arguments.iter().map(AsRef::as_ref),
@@ -102,7 +108,7 @@ impl Groups {
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(launchers)))
             .stdout(program.stdout)
             .stderr(program.stderr);
-        for (name, value) in environment(&program) {
+        for (name, value) in environment {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::build::BuildCommand;
+use crate::build::{BuildCommand, Known};
 use crate::error::Failure;
 use crate::event::{Level, Notice};
 use crate::plan::{self, Host, Plan, Source};
 use crate::process::Groups;
 use crate::server::{CargoQuery, CargoRun, OWN_HOST, Toolchain};
 
-use super::recall::Answers;
+use super::recall::{self, Answers};
 
 /// Shared between the loop and the build that reads the manifests again.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ struct Read {
     /// What cargo and rustc have said, and when.
     answers: Arc<Answers>,
     said: Said,
+    /// The executable as it was read at the last start, or at this one.
+    executable: Option<Known>,
 }
 
 /// When cargo and rustc have said what is relied on.
@@ -58,16 +60,18 @@ pub(super) struct Reread {
 
 impl Project {
     /// Reads the manifests. With `recalls`, what was said of them at the last start will do, until
-    /// [`Project::settle`].
+    /// [`Project::holds`].
     pub(super) async fn open(
         source: Source,
         groups: Groups,
         recalls: bool,
     ) -> Result<Self, Failure> {
         let source = Arc::new(source);
-        let recalled = recalls.then(|| Answers::recall(&source)).flatten();
+        let recalled = recalls.then(|| recall::recall(&source)).flatten();
         // What is wrong with it may have been mended since.
-        let recalled = recalled.and_then(|answers| Read::of(&source, answers).ok());
+        let recalled = recalled.and_then(|(answers, executable)| {
+            Some(Read { executable, ..Read::of(&source, answers).ok()? })
+        });
         let read = match recalled {
             Some(read) => read,
             None => read(&source, &groups).await?,
@@ -80,32 +84,38 @@ impl Project {
         self.lock().said == Said::Before
     }
 
-    /// Asks what was not asked at the start, and keeps the answers for the next one. `false` when they
-    /// are others than those that the start relied on, or there are none: the manifests must be read
-    /// again.
-    pub(super) async fn settle(&self) -> bool {
-        let read = self.lock().clone();
-        if read.said == Said::Before {
-            let now = ask(&self.source, &self.groups).await;
-            if self.lock().said != Said::Before {
-                // A change was read meanwhile.
-                return true;
-            }
-            if now.ok().is_none_or(|(now, _)| now != *read.answers) {
-                return false;
-            }
-            self.lock().said = Said::Now;
-        }
-        self.keep();
-        true
+    /// The executable as it was read last, perhaps at the last start.
+    pub(super) fn executable(&self) -> Option<Known> {
+        self.lock().executable.clone()
     }
 
-    /// Keeps what was said for the next start, by the side.
-    fn keep(&self) {
-        let Read { plan, answers, said, .. } = self.lock().clone();
-        if said == Said::Now {
-            let source = Arc::clone(&self.source);
-            tokio::task::spawn_blocking(move || answers.keep(&source, &plan));
+    /// Asks what was not asked at the start. `false` when the answers are others than those that the
+    /// start relied on, or there are none: the manifests must be read again.
+    pub(super) async fn holds(&self) -> bool {
+        let answers = Arc::clone(&self.lock().answers);
+        let now = ask(&self.source, &self.groups).await;
+        let mut read = self.lock();
+        if read.said != Said::Before {
+            // A change was read meanwhile.
+            return true;
+        }
+        let same = now.is_ok_and(|(now, _)| now == *answers);
+        if same {
+            read.said = Said::Now;
+        }
+        same
+    }
+
+    /// Keeps what was said for the next start, by the side, and the executable as it was read.
+    pub(super) fn keep(&self, executable: Option<Known>) {
+        let mut read = self.lock();
+        read.executable = executable.or(read.executable.take());
+        // What was recalled lies there already, and what changed since is not known.
+        if read.said == Said::Now {
+            let (source, read) = (Arc::clone(&self.source), read.clone());
+            tokio::task::spawn_blocking(move || {
+                recall::keep(&read.answers, read.executable.as_ref(), &source, &read.plan);
+            });
         }
     }
 
@@ -125,14 +135,14 @@ impl Project {
     /// Reads the manifests again. When they are wrong, what was read before stays in force.
     pub(super) async fn reread(&self) -> Result<Reread, Failure> {
         let new = match read(&self.source, &self.groups).await {
-            Ok(new) => new,
+            Ok(new) => Read { executable: self.executable(), ..new },
             Err(failure) => {
                 self.lock().said = Said::Once;
                 return Err(failure);
             }
         };
         let old = std::mem::replace(&mut *self.lock(), new.clone());
-        self.keep();
+        self.keep(None);
         let other_run = old.cargo_run != new.cargo_run;
         let (old, new) = (old.plan, new.plan);
         let restart = other_run
@@ -187,7 +197,7 @@ impl Read {
         let plan = plan::of(source, &answers.metadata)?;
         let cargo_run = toolchain.cargo_run(&plan.entry.package, &plan.workspace_root);
         let (plan, cargo_run) = (Arc::new(plan), Arc::new(cargo_run));
-        Ok(Self { plan, cargo_run, answers: Arc::new(answers), said })
+        Ok(Self { plan, cargo_run, answers: Arc::new(answers), said, executable: None })
     }
 }
 

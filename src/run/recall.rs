@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use cargo_config2::{Config, ResolveOptions, Walk};
@@ -14,7 +14,7 @@ use cargo_metadata::Metadata;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::build;
+use crate::build::{self, Known};
 use crate::event::Stamp;
 use crate::plan::{Plan, Source};
 use crate::server::{OWN_HOST, Rustc};
@@ -37,6 +37,7 @@ struct Kept {
     /// What they have read, as it was. `None`: there is no such file.
     files: Vec<(PathBuf, Option<Stamp>)>,
     answers: Answers,
+    executable: Option<Known>,
 }
 
 impl Answers {
@@ -69,34 +70,36 @@ impl Answers {
         }
         Self { metadata, rustc }
     }
+}
 
-    /// What was said the last time, if the same was asked and nothing has changed since that they read.
-    pub(super) fn recall(source: &Source) -> Option<Self> {
-        let question = question(source);
-        places(source).iter().find_map(|folder| {
-            let file = std::fs::File::open(folder.join(FILE)).ok()?;
-            let kept: Kept = serde_json::from_reader(BufReader::new(file)).ok()?;
-            let same = kept.question == question
-                && kept.files.iter().all(|(path, stamp)| build::stamp(path).ok() == *stamp);
-            same.then_some(kept.answers)
-        })
-    }
+/// What was said the last time, if the same was asked and nothing has changed since that they read; and
+/// the executable as it was read then.
+pub(super) fn recall(source: &Source) -> Option<(Answers, Option<Known>)> {
+    let question = question(source);
+    places(source).iter().find_map(|folder| {
+        let text = std::fs::read(folder.join(FILE)).ok()?;
+        let kept: Kept = serde_json::from_slice(&text).ok()?;
+        let same = kept.question == question
+            && kept.files.iter().all(|(path, stamp)| build::stamp(path).ok() == *stamp);
+        same.then_some((kept.answers, kept.executable))
+    })
+}
 
-    /// Keeps it for the next start. What goes wrong costs that one some time, and nothing else.
-    pub(super) fn keep(&self, source: &Source, plan: &Plan) {
-        let folder = plan.target_directory.as_path();
-        if !places(source).iter().any(|place| place == folder) {
-            // Nobody would look for it there.
-            return;
-        }
-        let files = read_by_them(source, plan);
-        let kept = Kept {
-            question: question(source),
-            files: files.into_iter().map(|it| (it.clone(), build::stamp(&it).ok())).collect(),
-            answers: self.clone(),
-        };
-        let _ = write(&kept, folder);
+/// Keeps it for the next start. What goes wrong costs that one some time, and nothing else.
+pub(super) fn keep(answers: &Answers, executable: Option<&Known>, source: &Source, plan: &Plan) {
+    let folder = plan.target_directory.as_path();
+    if !places(source).iter().any(|place| place == folder) {
+        // Nobody would look for it there.
+        return;
     }
+    let files = read_by_them(source, plan);
+    let kept = Kept {
+        question: question(source),
+        files: files.into_iter().map(|it| (it.clone(), build::stamp(&it).ok())).collect(),
+        answers: answers.clone(),
+        executable: executable.cloned(),
+    };
+    let _ = write(&kept, folder);
 }
 
 /// Another tool of ours may be reading or writing it.

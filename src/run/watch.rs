@@ -50,7 +50,7 @@ pub(super) async fn watch(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     let notify = notify_folder(&groups, &sender);
     let mut state = State::new(settings(&plan.config, &address));
     let mut effects = Effects {
-        builder: Builder::new(groups.clone(), sender.clone()),
+        builder: Builder::new(groups.clone(), sender.clone()).with(project.executable()),
         project,
         groups,
         watch: Arc::new(watch),
@@ -305,6 +305,11 @@ impl Effects<'_, '_> {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
+        let executable = self.builder.known();
+        if !self.project.is_recalled() {
+            self.project.keep(executable);
+            return;
+        }
         let (project, sender) = (self.project.clone(), self.sender.clone());
         let is_up = Arc::clone(&self.is_up);
         tokio::spawn(async move {
@@ -312,7 +317,9 @@ impl Effects<'_, '_> {
                 // A server that listens nowhere may say nothing.
                 let _ = timeout(SETTLES, is_up.notified()).await;
             }
-            if !project.settle().await {
+            if project.holds().await {
+                project.keep(executable);
+            } else {
                 // Nobody listens: the tool is ending.
                 let _ = sender.send(Event::Notice(outdated()));
                 let _ = sender.send(Event::Outdated);

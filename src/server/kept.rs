@@ -31,8 +31,12 @@ impl Kept {
         }
         let ended: Vec<_> = self.0.keys().copied().filter(|it| !lives(*it)).collect();
         // The one that is about to start does not live yet.
-        for generation in ended.iter().rev().skip(1 + KEPT) {
-            self.0.remove(generation);
+        let ended = ended.iter().rev().skip(1 + KEPT);
+        let files: Vec<File> = ended.filter_map(|generation| self.0.remove(generation)).collect();
+        if !files.is_empty() {
+            // They have no name any more: to close them frees all that they hold, for milliseconds in
+            // which the next server is waited for.
+            std::thread::spawn(move || drop(files));
         }
     }
 
