@@ -4,23 +4,36 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cargo_metadata::{Artifact, BuildScript, Message, PackageId, diagnostic};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdout;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use super::identity::{Content, Known};
 use super::{BuildCommand, Paths, cancellation};
 use crate::entry::TargetKind;
 use crate::event::{BuildEvent, Diagnostic, Exit};
-use crate::process::{Environment, Groups, Program, Stream};
+use crate::process::{Environment, Group, Groups, Program, Stream};
 
 /// How long to go on reading when cargo has ended and somebody else (a daemon that a compiler
 /// wrapper has left behind) still holds its stdout.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long cargo may take for its last words (`Finished …`) after it has told us that it has built. Then
+/// it puts itself away, for some tens of milliseconds with a few hundred crates: nobody waits for that.
+const LAST_WORDS: Duration = Duration::from_millis(3);
+const BUILT: Exit = Exit::Code(0);
+
+/// A cargo that has built and is about to end.
+pub(super) type Leaving = Arc<Mutex<Option<JoinHandle<()>>>>;
+
+/// What cargo writes to its stdout.
+type Lines = BufReader<ChildStdout>;
 
 /// How a run of cargo ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -129,18 +142,27 @@ fn without_kind(path: &str) -> PathBuf {
     PathBuf::from(kinds.iter().find_map(|kind| path.strip_prefix(kind)).unwrap_or(path))
 }
 
-/// Runs cargo to its end or to the cancellation. When it returns, nothing of it is building. `known`: the
-/// executable as it was read last.
+/// Runs cargo to the end of its build or to the cancellation. When it returns, nothing of it is building.
+/// `known`: the executable as it was read last. `leaving`: the cargo before, which may still have the build
+/// folder, and then this one.
 pub(super) async fn run(
     groups: &Groups,
     command: &BuildCommand,
     known: Option<&Known>,
+    leaving: &Leaving,
     mut cancelled: watch::Receiver<bool>,
     say: impl Fn(BuildEvent),
 ) -> Round {
     let mut round = Round::new();
     if *cancelled.borrow() {
         return round;
+    }
+    if let Some(before) = leaving.lock().await.take() {
+        tokio::select! {
+            biased;
+            () = cancellation(&mut cancelled) => return round,
+            _ = before => {}
+        }
     }
     let mut group = match groups.spawn(program(command)).await {
         Ok(group) => group,
@@ -151,14 +173,21 @@ pub(super) async fn run(
     };
     say(BuildEvent::Spawned { pid: group.pid() });
     let stdout = group.take_stdout();
+    let mut rest = None;
     let ended = {
         let mut reading = std::pin::pin!(read(stdout, command, known, &mut round, &say));
         let working = async {
             let exit = tokio::select! {
                 exit = group.leader() => exit,
-                () = &mut reading => return group.leader().await,
+                read = &mut reading => {
+                    rest = read;
+                    return match rest {
+                        Some(_) => timeout(LAST_WORDS, group.leader()).await.unwrap_or(BUILT),
+                        None => group.leader().await,
+                    };
+                }
             };
-            let _ = tokio::time::timeout(DRAIN, reading).await;
+            let _ = timeout(DRAIN, reading).await;
             exit
         };
         tokio::select! {
@@ -167,14 +196,29 @@ pub(super) async fn run(
             exit = working => Ended::Exited(exit),
         }
     };
-    group.kill();
-    match ended {
-        // What it may have left behind does not build: nobody waits for its end.
-        Ended::Exited(_) => drop(tokio::spawn(group.wait())),
-        _ => drop(group.wait().await),
+    if matches!(ended, Ended::Exited(_)) {
+        *leaving.lock().await = Some(tokio::spawn(leave(group, rest)));
+    } else {
+        group.kill();
+        group.wait().await;
     }
     round.ended = ended;
     round
+}
+
+/// A cargo that does not build any more. It may still be saying something.
+async fn leave(group: Group, rest: Option<Lines>) {
+    let listening = async {
+        if let Some(mut rest) = rest {
+            // Who reads it no longer can do nothing about an error.
+            let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = group.wait() => {}
+        () = listening => {}
+    }
 }
 
 fn program(command: &BuildCommand) -> Program {
@@ -207,15 +251,15 @@ fn arguments(command: &BuildCommand) -> Vec<OsString> {
         .collect()
 }
 
-/// Takes in cargo's messages until they end.
+/// Takes in cargo's messages until they end, or until it has built: then there may be more of them.
 async fn read(
     stdout: Option<ChildStdout>,
     command: &BuildCommand,
     known: Option<&Known>,
     round: &mut Round,
     say: &impl Fn(BuildEvent),
-) {
-    let Some(stdout) = stdout else { return };
+) -> Option<Lines> {
+    let stdout = stdout?;
     let mut lines = BufReader::new(stdout);
     let mut line = Vec::new();
     let mut said = HashSet::new();
@@ -240,6 +284,7 @@ async fn read(
                         say(BuildEvent::Diagnostic(diagnostic));
                     }
                 }
+                Message::BuildFinished(finished) if finished.success => return Some(lines),
                 // What a macro or a build script prints.
                 Message::TextLine(text) => drop(writeln!(io::stderr(), "{text}")),
                 _ => {}
@@ -247,6 +292,7 @@ async fn read(
         }
         line.clear();
     }
+    None
 }
 
 /// `None` for the compiler's sums (`2 warnings emitted`), which cargo leaves out as well.

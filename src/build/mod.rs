@@ -26,7 +26,7 @@ mod mentions;
 use identity::Identified;
 pub use identity::{Known, stamp};
 
-use cargo::{Ended, Round};
+use cargo::{Ended, Leaving, Round};
 use memory::{Contents, Memory, Unit};
 
 /// What cargo is to build.
@@ -59,12 +59,14 @@ pub struct Builder {
     events: mpsc::UnboundedSender<Event>,
     memory: Arc<Mutex<Memory>>,
     known: Arc<Mutex<Option<Known>>>,
+    leaving: Leaving,
 }
 
 impl Builder {
     /// A builder that tells `events` what happens.
     pub fn new(groups: Groups, events: mpsc::UnboundedSender<Event>) -> Self {
-        Self { groups, events, memory: Arc::default(), known: Arc::default() }
+        let (memory, known, leaving) = Default::default();
+        Self { groups, events, memory, known, leaving }
     }
 
     /// With an executable that another builder has read: the same one is not read again.
@@ -77,6 +79,14 @@ impl Builder {
     /// The executable that was read last.
     pub fn known(&self) -> Option<Known> {
         lock(&self.known).clone()
+    }
+
+    /// Waits until the last cargo that has built is gone.
+    pub async fn gone(&self) {
+        if let Some(leaving) = self.leaving.lock().await.take() {
+            // Its panic, or the runtime's end.
+            let _ = leaving.await;
+        }
     }
 
     /// Starts a build. `command` comes first, and belongs to the build: reading the manifests again
@@ -93,6 +103,7 @@ impl Builder {
         let say = Say { generation, events: self.events.clone() };
         let groups = self.groups.clone();
         let (memory, known) = (Arc::clone(&self.memory), Arc::clone(&self.known));
+        let leaving = Arc::clone(&self.leaving);
         tokio::spawn(async move {
             let command = tokio::select! {
                 biased;
@@ -102,7 +113,9 @@ impl Builder {
             let outcome = match command {
                 Ok(command) => {
                     let say = say.clone();
-                    Build { command, changed, cancelled, groups, say, memory, known }.run().await
+                    let build =
+                        Build { command, changed, cancelled, groups, say, memory, known, leaving };
+                    build.run().await
                 }
                 Err(outcome) => outcome,
             };
@@ -165,6 +178,7 @@ struct Build {
     say: Say,
     memory: Arc<Mutex<Memory>>,
     known: Arc<Mutex<Option<Known>>>,
+    leaving: Leaving,
 }
 
 impl Build {
@@ -190,9 +204,10 @@ impl Build {
         let changed = self.changed.clone();
         let before = blocking(move || Contents::read(changed)).await;
         let known = lock(&self.known).clone();
-        let cancelled = self.cancelled.clone();
+        let (known, cancelled) = (known.as_ref(), self.cancelled.clone());
         let say = |event| self.say.say(event);
-        let round = cargo::run(&self.groups, &self.command, known.as_ref(), cancelled, say).await;
+        let (groups, command, leaving) = (&self.groups, &self.command, &self.leaving);
+        let round = cargo::run(groups, command, known, leaving, cancelled, say).await;
 
         let completed = matches!(round.ended, Ended::Exited(Exit::Code(0)));
         let units = self.units(&round).await;

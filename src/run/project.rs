@@ -30,8 +30,9 @@ pub(super) struct Project {
 struct Read {
     plan: Arc<Plan>,
     cargo_run: Arc<CargoRun>,
-    /// What cargo and rustc have said, and when.
-    answers: Arc<Answers>,
+    /// What cargo and rustc have said, until it is kept for the next start.
+    answers: Option<Arc<Answers>>,
+    /// And when.
     said: Said,
     /// The executable as it was read at the last start, or at this one.
     executable: Option<Known>,
@@ -92,14 +93,14 @@ impl Project {
     /// Asks what was not asked at the start. `false` when the answers are others than those that the
     /// start relied on, or there are none: the manifests must be read again.
     pub(super) async fn holds(&self) -> bool {
-        let answers = Arc::clone(&self.lock().answers);
+        let answers = self.lock().answers.clone();
         let now = ask(&self.source, &self.groups).await;
         let mut read = self.lock();
         if read.said != Said::Before {
             // A change was read meanwhile.
             return true;
         }
-        let same = now.is_ok_and(|(now, _)| now == *answers);
+        let same = now.is_ok_and(|(now, _)| answers.is_some_and(|before| now == *before));
         if same {
             read.said = Said::Now;
         }
@@ -111,10 +112,13 @@ impl Project {
         let mut read = self.lock();
         read.executable = executable.or(read.executable.take());
         // What was recalled lies there already, and what changed since is not known.
-        if read.said == Said::Now {
-            let (source, read) = (Arc::clone(&self.source), read.clone());
+        if read.said == Said::Now
+            && let Some(answers) = read.answers.take()
+        {
+            let source = Arc::clone(&self.source);
+            let (plan, executable) = (Arc::clone(&read.plan), read.executable.clone());
             tokio::task::spawn_blocking(move || {
-                recall::keep(&read.answers, read.executable.as_ref(), &source, &read.plan);
+                recall::keep(&answers, executable.as_ref(), &source, &plan);
             });
         }
     }
@@ -197,7 +201,8 @@ impl Read {
         let plan = plan::of(source, &answers.metadata)?;
         let cargo_run = toolchain.cargo_run(&plan.entry.package, &plan.workspace_root);
         let (plan, cargo_run) = (Arc::new(plan), Arc::new(cargo_run));
-        Ok(Self { plan, cargo_run, answers: Arc::new(answers), said, executable: None })
+        let answers = Some(Arc::new(answers));
+        Ok(Self { plan, cargo_run, answers, said, executable: None })
     }
 }
 

@@ -35,11 +35,8 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
     let command = project.build_command();
     let began = Instant::now();
     reporter.report(&Report::BuildStarted { generation: ONLY });
-    let build = Builder::new(groups.clone(), sender).spawn(
-        ONLY,
-        std::future::ready(Ok(command)),
-        Vec::new(),
-    );
+    let builder = Builder::new(groups.clone(), sender);
+    let build = builder.spawn(ONLY, std::future::ready(Ok(command)), Vec::new());
 
     let mut interrupted = None;
     let artifact = loop {
@@ -77,6 +74,8 @@ pub(super) async fn serve(start: Start, reporter: &mut Reporter<'_>) -> Result<u
         }
     };
     let elapsed = began.elapsed();
+    // The server will not know of it.
+    builder.gone().await;
     let fresh = artifact.fresh;
     reporter.report(&Report::BuildSucceeded { generation: ONLY, elapsed, fresh });
     let executable = artifact.executable.clone();
