@@ -389,6 +389,24 @@ fn manifests_are_read_again_until_that_worked() {
 }
 
 #[test]
+fn a_folder_that_is_gone_is_named_once_whatever_was_in_it() {
+    let mut desk = Desk::serving(Socket::Direct);
+    let change = |kind| {
+        let path = PathBuf::from("assets");
+        Change { path, kind, content: Content::New, age: None }
+    };
+    desk.step(Event::Changed(vec![change(ChangeKind::Source), change(ChangeKind::Asset)]));
+    let said = desk.said();
+    assert!(
+        said.iter().any(|it| matches!(it, Report::Changed { paths } if paths.len() == 1)),
+        "{said:?}"
+    );
+    desk.built(2, 1);
+    // What it served from there is gone.
+    assert_eq!(desk.did(), ["terminate 1"]);
+}
+
+#[test]
 fn what_the_start_relied_on_in_vain_is_read_again() {
     let mut desk = Desk::new(Socket::Direct);
     desk.step(Event::Outdated);

@@ -213,7 +213,9 @@ impl State {
             self.pending.add(change);
         }
         self.wanted = true;
-        let paths = changes.iter().map(|change| change.path.clone()).collect();
+        // A folder that is gone may be of several kinds.
+        let mut paths: Vec<_> = changes.iter().map(|change| change.path.clone()).collect();
+        paths.dedup();
         actions.push(Action::Report(Report::Changed { paths }));
         let expected = changes.iter().all(|change| self.loops.is_expected(&change.path));
         self.supersede(expected, inside, now, actions);

@@ -131,8 +131,9 @@ impl Worker {
                 })
                 .collect();
             changes.sort_by(|a, b| a.path.cmp(&b.path));
-            // Who has to look sees a change at both ends of a link.
-            changes.dedup_by(|a, b| a.path == b.path);
+            // Who has to look sees a change at both ends of a link. A folder that is gone may have had
+            // files of several kinds.
+            changes.dedup_by(|a, b| a.path == b.path && a.kind == b.kind);
             if !changes.is_empty() {
                 self.send(Event::Changed(changes));
             }

@@ -42,6 +42,17 @@ fn a_folder_of_assets_removed() {
 }
 
 #[test]
+fn a_folder_that_goes_at_once_is_all_that_was_in_it() {
+    let mut it = Scene::new().file("a/x.rs", "x").file("a/b/y.css", "y").watch();
+    fs::rename(it.path("a"), it.root.parent().unwrap().join("elsewhere")).unwrap();
+    let changes = it.until_mark("");
+    for kind in [ChangeKind::Source, ChangeKind::Asset] {
+        let found = changes.iter().any(|it| it.kind == kind && it.path.ends_with("a"));
+        assert!(found, "{kind:?}: {changes:?}");
+    }
+}
+
+#[test]
 fn a_folder_moved_in() {
     let mut it = Scene::new().file("../outside/b/x.rs", "x").watch();
     fs::rename(it.root.parent().unwrap().join("outside"), it.path("a")).unwrap();
