@@ -287,6 +287,8 @@ impl Effects<'_, '_> {
             ) => {
                 self.is_up.notify_one();
                 self.servers.remove(generation);
+                let servers = &self.servers;
+                self.kept.let_go(|it| servers.contains_key(&it));
             }
             Event::Server(_, ServerEvent::Listening(endpoints)) => {
                 self.is_up.notify_one();
