@@ -131,6 +131,11 @@ pub struct ServerOptions {
     /// [env: STARIO_LISTEN] [default: auto]
     #[arg(long, value_name = "HOW")]
     pub listen: Option<OsString>,
+    /// How the executable is linked: against dependencies that were linked once, or in whole with each
+    /// edit (`plain`), which is also what is done where the former is not known to hold
+    /// [env: STARIO_LINK] [default: once]
+    #[arg(long, value_name = "once|plain")]
+    pub link: Option<OsString>,
     /// Seconds that a server may take to stop, fractions allowed [env: STARIO_GRACE] [default: 5]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub grace: Option<OsString>,

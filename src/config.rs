@@ -39,6 +39,8 @@ pub struct Config {
     pub listen: Listen,
     /// The profile to build with, where one is named.
     pub profile: Option<String>,
+    /// How the executable is linked, where somebody says it.
+    pub link: Option<Link>,
     /// How long a server may take to stop.
     pub grace: Duration,
     /// Where the events for scripts go.
@@ -81,6 +83,15 @@ pub enum Listen {
     Adopt,
     /// The server binds for itself.
     Direct,
+}
+
+/// `--link`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Against dependencies that were linked before, where that is known to hold.
+    Once,
+    /// As rustc does it.
+    Plain,
 }
 
 /// `--events`.
@@ -131,6 +142,7 @@ pub fn resolve(
         tracer: read(one("tracer", &server.tracer), values::tracer)?,
         listen: read(one("listen", &server.listen), values::listen)?.unwrap_or_default(),
         profile: read(layers.one("profile", profile.map(OsStr::new)), values::profile)?,
+        link: read(one("link", &server.link), values::link)?,
         grace: read(one("grace", &server.grace), values::seconds)?.unwrap_or(GRACE),
         events: resolve_events(server, layers)?,
         swap: read(one("swap", &watch.swap), values::swap)?.unwrap_or_default(),

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod keys;
+pub mod link;
 pub mod plan;
 pub mod process;
 pub mod report;

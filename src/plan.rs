@@ -14,10 +14,12 @@ use crate::cli::{CargoOptions, Command};
 use crate::config::{self, Config, EventsTo, Layers, Table};
 use crate::entry::{self, Entry, TargetKind, Wanted, real};
 use crate::error::Failure;
+use crate::link::Linking;
 use crate::process::{self, Groups};
 use crate::watch::WatchSet;
 
 mod cargo;
+mod link;
 mod profile;
 
 pub use profile::Profile;
@@ -54,6 +56,8 @@ pub struct Plan {
     pub cargo_options: CargoOptions,
     /// What it is built with.
     pub profile: Profile,
+    /// How it is linked, as far as the toolchain has nothing against it.
+    pub link: Linking,
     /// The server's arguments.
     pub args: Vec<OsString>,
     /// The folder that the user is in. Absolute.
@@ -209,6 +213,7 @@ pub fn of(source: &Source, metadata: &Metadata) -> Result<Plan, Failure> {
     let target_directory = metadata.target_directory.as_std_path().to_owned();
     let build_directory = metadata.build_directory.as_ref().map(|path| path.as_std_path());
     let build_directory = build_directory.filter(|path| *path != target_directory);
+    let link = link::of(&config, &profile, &entry, metadata, &target_directory);
     let mut plan = Plan {
         mode: if command.watch().is_some() { Mode::Watch } else { Mode::Serve },
         watch: WatchSet::default(),
@@ -216,6 +221,7 @@ pub fn of(source: &Source, metadata: &Metadata) -> Result<Plan, Failure> {
         config,
         cargo: source.cargo(),
         profile,
+        link,
         cargo_options: options.clone(),
         args: shared.args.clone(),
         current_dir: current_dir.clone(),

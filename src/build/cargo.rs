@@ -18,6 +18,7 @@ use super::identity::{Content, Known};
 use super::{BuildCommand, Paths, cancellation};
 use crate::entry::TargetKind;
 use crate::event::{BuildEvent, Diagnostic, Exit};
+use crate::link::{self, Linking};
 use crate::process::{Environment, Group, Groups, Program, Stream};
 
 /// How long to go on reading when cargo has ended and somebody else (a daemon that a compiler
@@ -236,7 +237,14 @@ fn program(command: &BuildCommand) -> Program {
 
 /// Cargo's command line, made by escargot, which asks for JSON messages.
 fn arguments(command: &BuildCommand) -> Vec<OsString> {
-    let build = escargot::Cargo::new().build().package(&command.spec);
+    // Flags for the final target alone, which `cargo build` does not take.
+    let flags = match &command.link {
+        Linking::Once(once) => link::driver().map(|driver| once.rustc_args(&driver)),
+        Linking::Plain { .. } => None,
+    };
+    let cargo = escargot::Cargo::new();
+    let build = if flags.is_some() { cargo.build_with("rustc") } else { cargo.build() };
+    let build = build.package(&command.spec);
     let build = match command.kind {
         TargetKind::Bin => build.bin(&command.target),
         TargetKind::Example => build.example(&command.target),
@@ -245,6 +253,8 @@ fn arguments(command: &BuildCommand) -> Vec<OsString> {
         // Adds colours to the JSON that escargot asked for; who prints them may strip them.
         .arg("--message-format=json-diagnostic-rendered-ansi")
         .args(&command.options)
+        .args(flags.iter().map(|_| "--"))
+        .args(flags.iter().flatten())
         .into_command()
         .get_args()
         .map(ToOwned::to_owned)

@@ -14,7 +14,10 @@ use tokio::task::spawn_blocking;
 
 use crate::entry::{LocalPackage, TargetKind};
 use crate::error::Failure;
-use crate::event::{Artifact, BuildEvent, BuildOutcome, Event, Exit, Generation, Level, Notice};
+use crate::event::{
+    Artifact, BuildEvent, BuildOutcome, Event, Exit, Generation, Level, Mentions, Notice,
+};
+use crate::link::{Linked, Linking};
 use crate::process::Groups;
 
 mod cargo;
@@ -48,6 +51,8 @@ pub struct BuildCommand {
     pub target: String,
     /// Cargo's own options, as the user gave them, without those that choose package and target.
     pub options: Vec<OsString>,
+    /// How it is linked.
+    pub link: Linking,
     /// Every local package that the target depends on.
     pub local: Vec<LocalPackage>,
 }
@@ -60,13 +65,14 @@ pub struct Builder {
     memory: Arc<Mutex<Memory>>,
     known: Arc<Mutex<Option<Known>>>,
     leaving: Leaving,
+    linked: Arc<Mutex<Option<Notice>>>,
 }
 
 impl Builder {
     /// A builder that tells `events` what happens.
     pub fn new(groups: Groups, events: mpsc::UnboundedSender<Event>) -> Self {
-        let (memory, known, leaving) = Default::default();
-        Self { groups, events, memory, known, leaving }
+        let (memory, known, leaving, linked) = Default::default();
+        Self { groups, events, memory, known, leaving, linked }
     }
 
     /// With an executable that another builder has read: the same one is not read again.
@@ -103,7 +109,7 @@ impl Builder {
         let say = Say { generation, events: self.events.clone() };
         let groups = self.groups.clone();
         let (memory, known) = (Arc::clone(&self.memory), Arc::clone(&self.known));
-        let leaving = Arc::clone(&self.leaving);
+        let (leaving, linked) = (Arc::clone(&self.leaving), Arc::clone(&self.linked));
         tokio::spawn(async move {
             let command = tokio::select! {
                 biased;
@@ -113,8 +119,17 @@ impl Builder {
             let outcome = match command {
                 Ok(command) => {
                     let say = say.clone();
-                    let build =
-                        Build { command, changed, cancelled, groups, say, memory, known, leaving };
+                    let build = Build {
+                        command,
+                        changed,
+                        cancelled,
+                        groups,
+                        say,
+                        memory,
+                        known,
+                        leaving,
+                        linked,
+                    };
                     build.run().await
                 }
                 Err(outcome) => outcome,
@@ -179,6 +194,8 @@ struct Build {
     memory: Arc<Mutex<Memory>>,
     known: Arc<Mutex<Option<Known>>>,
     leaving: Leaving,
+    /// What was said last of how it is linked.
+    linked: Arc<Mutex<Option<Notice>>>,
 }
 
 impl Build {
@@ -205,6 +222,10 @@ impl Build {
         let before = blocking(move || Contents::read(changed)).await;
         let known = lock(&self.known).clone();
         let (known, cancelled) = (known.as_ref(), self.cancelled.clone());
+        if let Linking::Once(once) = &self.command.link {
+            // Where that cannot be done, the server cannot be started, and the loader says why.
+            let _ = once.mend();
+        }
         let say = |event| self.say.say(event);
         let (groups, command, leaving) = (&self.groups, &self.command, &self.leaving);
         let round = cargo::run(groups, command, known, leaving, cancelled, say).await;
@@ -285,7 +306,11 @@ impl Build {
         match round.content(&executable).await {
             Ok(content) => {
                 *lock(&self.known) = Some(Known::new(&executable, content));
-                let Identified { identity, stamp, mentions } = content.identify(&env);
+                let Identified { identity, stamp, mut mentions } = content.identify(&env);
+                if let Some(library) = self.linked() {
+                    mentions.listen_fds |= library.listen_fds;
+                    mentions.notify_socket |= library.notify_socket;
+                }
                 BuildOutcome::Succeeded(Artifact {
                     executable,
                     identity,
@@ -303,6 +328,25 @@ impl Build {
         }
     }
 
+    /// Says how it is linked, where that was not said before. Returns what the shared object mentions, if
+    /// it is linked against one.
+    fn linked(&self) -> Option<Mentions> {
+        let (notice, mentions) = match &self.command.link {
+            Linking::Plain { because: None } => return None,
+            Linking::Plain { because: Some(because) } => (plainly(because), None),
+            Linking::Once(once) => match once.record()?.linked {
+                Linked::Plainly(because) => (plainly(&because), None),
+                Linked::Once(library) => (linked_once(&library.path), Some(library.mentions)),
+            },
+        };
+        let mut said = lock(&self.linked);
+        if said.as_ref() != Some(&notice) {
+            *said = Some(notice.clone());
+            self.say.send(Event::Notice(notice));
+        }
+        mentions
+    }
+
     fn not_started(&self, message: &str) -> BuildOutcome {
         BuildOutcome::Broken {
             message: format!("could not run `{}`: {message}", self.command.cargo.display()),
@@ -313,6 +357,24 @@ impl Build {
     fn is_cancelled(&self) -> bool {
         // A handle that is gone is a cancellation too.
         *self.cancelled.borrow() || self.cancelled.has_changed().is_err()
+    }
+}
+
+fn plainly(because: &str) -> Notice {
+    Notice {
+        level: Level::Verbose,
+        code: "linked-plainly",
+        text: format!("the executable is linked in whole, because {because}"),
+        help: None,
+    }
+}
+
+fn linked_once(library: &Path) -> Notice {
+    Notice {
+        level: Level::Verbose,
+        code: "linked-once",
+        text: format!("the dependencies are linked once, into `{}`", library.display()),
+        help: None,
     }
 }
 

@@ -32,7 +32,7 @@ enum Type {
     List,
 }
 
-const KEYS: [(&str, Type); 16] = [
+const KEYS: [(&str, Type); 17] = [
     ("entry", Type::Text),
     ("host", Type::Text),
     ("port", Type::Integer),
@@ -40,6 +40,7 @@ const KEYS: [(&str, Type); 16] = [
     ("tracer", Type::Text),
     ("listen", Type::Text),
     ("profile", Type::Text),
+    ("link", Type::Text),
     ("grace", Type::Number),
     ("events", Type::Text),
     ("swap", Type::Text),

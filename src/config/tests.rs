@@ -113,6 +113,7 @@ fn the_defaults() {
             tracer: None,
             listen: Listen::Auto,
             profile: None,
+            link: None,
             grace: Duration::from_secs(5),
             events: None,
             swap: Swap::Auto,

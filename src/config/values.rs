@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use super::Listen;
+use super::{Link, Listen};
 use crate::event::Swap;
 
 /// A duration that the tool waits for stays below this; more is a mistake in the unit.
@@ -52,6 +52,14 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
         "adopt" => Ok(Listen::Adopt),
         "direct" => Ok(Listen::Direct),
         _ => Err("expected `auto`, `inherit`, `adopt` or `direct`".into()),
+    }
+}
+
+pub(super) fn link(text: &str) -> Result<Link, String> {
+    match text {
+        "once" => Ok(Link::Once),
+        "plain" => Ok(Link::Plain),
+        _ => Err("expected `once` or `plain`".into()),
     }
 }
 

@@ -19,6 +19,8 @@ use crate::entry::LocalPackage;
 const OWN: &str = "stario";
 /// What ours is derived from.
 const DEV: &str = "dev";
+/// What must be as `dev` has it of itself.
+const UNLINKABLE: [&str; 5] = ["lto", "panic", "split-debuginfo", "rpath", "codegen-backend"];
 /// Backtraces keep file and line, and nothing else of the debug information is compiled and linked.
 const LINES: &str = "\"line-tables-only\"";
 
@@ -29,6 +31,9 @@ pub struct Profile {
     pub name: String,
     /// For `--config`, `KEY=VALUE`: what defines it. Empty where cargo knows it.
     pub settings: Vec<String>,
+    /// Why what is built with it cannot be linked against dependencies that were linked before, behind
+    /// «because». `None` where it can.
+    pub unlinkable: Option<String>,
 }
 
 impl Profile {
@@ -42,10 +47,12 @@ impl Profile {
     ) -> Self {
         let name = name.unwrap_or(OWN).to_owned();
         if name != OWN {
-            return Self { name, settings: Vec::new() };
+            let unlinkable = Some(format!("the profile is `{name}`, not ours"));
+            return Self { name, settings: Vec::new(), unlinkable };
         }
-        let settings = Said::read(metadata, env, current_dir).settings(&outside(metadata, local));
-        Self { name, settings }
+        let said = Said::read(metadata, env, current_dir);
+        let settings = said.settings(&outside(metadata, local));
+        Self { name, settings, unlinkable: said.unlinkable() }
     }
 
     /// For `cargo build` and `cargo rustc`. Stands before what the user has typed, which then counts
@@ -102,6 +109,23 @@ impl Said {
         let variable = format!("CARGO_PROFILE_{profile}_{}", key.join("_"));
         self.tables.iter().any(|table| in_table(table).is_some())
             || self.variables.contains(&variable.replace('-', "_").to_uppercase())
+    }
+
+    /// What keeps objects and linker apart, or the panics of a program from unwinding.
+    fn unlinkable(&self) -> Option<String> {
+        if self.whole {
+            return Some(format!("`profile.{OWN}` is the manifest's own"));
+        }
+        let set = [OWN, DEV].into_iter().find_map(|profile| {
+            let key = UNLINKABLE.iter().find(|key| self.sets(profile, &[key]))?;
+            Some(format!("`{key}` is set for the profile `{profile}`"))
+        });
+        // Whatever is in them, what is typed counts for more than all else.
+        set.or_else(|| {
+            let name = format!("CARGO_PROFILE_{OWN}_INHERITS").to_uppercase();
+            let inherits = self.variables.contains(&name) || self.sets(OWN, &["inherits"]);
+            inherits.then(|| format!("`profile.{OWN}` does not inherit `{DEV}`"))
+        })
     }
 
     /// What is left to be set, as `KEY=VALUE`.
@@ -211,8 +235,21 @@ mod tests {
     }
 
     #[test]
+    fn what_has_to_do_with_linking_must_be_as_dev_has_it_of_itself() {
+        let unlinkable = |tables: &[&str], variables: &[&str]| said(tables, variables).unlinkable();
+        assert_eq!(unlinkable(&["[dev]\nopt-level = 1\ndebug = 2"], &[]), None);
+        let aborts = "`panic` is set for the profile `dev`".to_owned();
+        assert_eq!(unlinkable(&["[dev]\npanic = 'abort'"], &[]), Some(aborts.clone()));
+        assert_eq!(unlinkable(&[], &["CARGO_PROFILE_DEV_PANIC"]), Some(aborts));
+        assert!(unlinkable(&["", "[stario]\nlto = 'thin'"], &[]).is_some());
+        assert!(unlinkable(&[], &["CARGO_PROFILE_STARIO_INHERITS"]).is_some());
+        assert!(Said { whole: true, ..said(&[], &[]) }.unlinkable().is_some());
+    }
+
+    #[test]
     fn cargo_is_told_before_what_was_typed() {
-        let profile = Profile { name: "stario".into(), settings: vec!["a=1".into()] };
+        let profile =
+            Profile { name: "stario".into(), settings: vec!["a=1".into()], unlinkable: None };
         assert_eq!(profile.args(), ["--config", "a=1", "--profile", "stario"]);
     }
 }

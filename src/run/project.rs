@@ -175,6 +175,7 @@ impl Project {
             kind: plan.entry.kind,
             target: plan.entry.target.clone(),
             options: plan.cargo_options.build_args(&plan.profile.args()),
+            link: plan.link.clone(),
             local: plan.entry.local.clone(),
         }
     }
@@ -198,7 +199,8 @@ impl Read {
         toolchain: Toolchain,
         said: Said,
     ) -> Result<Self, Failure> {
-        let plan = plan::of(source, &answers.metadata)?;
+        let mut plan = plan::of(source, &answers.metadata)?;
+        plan.link = plan.link.with(&toolchain);
         let cargo_run = toolchain.cargo_run(&plan.entry.package, &plan.workspace_root);
         let (plan, cargo_run) = (Arc::new(plan), Arc::new(cargo_run));
         let answers = Some(Arc::new(answers));

@@ -51,9 +51,24 @@ pub const OWN_HOST: &str = env!("STARIO_TARGET");
 pub struct Toolchain {
     /// What rustc says.
     pub rustc: Rustc,
+    /// What has to do with linking.
+    pub linking: Configured,
     cargo: PathBuf,
     configured: Vec<(String, OsString)>,
     runner: Vec<OsString>,
+}
+
+/// What cargo's configuration says of how executables are linked and run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// What is built for, where somebody says it.
+    pub triple: Option<String>,
+    /// Whether there is a linker.
+    pub linker: bool,
+    /// Whether there is a runner.
+    pub runner: bool,
+    /// What rustc is told with each crate.
+    pub rustflags: Vec<String>,
 }
 
 /// What rustc says of itself. Nothing where it does not answer.
@@ -108,9 +123,9 @@ impl Toolchain {
     }
 
     fn new(query: &CargoQuery, settings: Settings, rustc: Rustc) -> Self {
-        let Settings { configured, runner, .. } = settings;
+        let Settings { configured, runner, linking, .. } = settings;
         let cargo = real_cargo(&query.cargo, rustc.sysroot.as_deref());
-        Self { rustc, cargo, configured, runner }
+        Self { rustc, linking, cargo, configured, runner }
     }
 
     /// What `cargo run` adds for a target of this package.
@@ -132,6 +147,7 @@ struct Settings {
     triple: Option<String>,
     configured: Vec<(String, OsString)>,
     runner: Vec<OsString>,
+    linking: Configured,
 }
 
 impl Settings {
@@ -151,6 +167,14 @@ impl Settings {
             let chosen = config.build.target.as_ref()?;
             chosen.first().map(|target| target.triple().to_owned())
         });
+        let (mut linker, mut rustflags) = (typed.linker, typed.rustflags);
+        if let Some(target) = targets.first() {
+            linker = linker || config.linker(target).map_err(invalid)?.is_some();
+            let flags = config.rustflags(target).map_err(invalid)?;
+            rustflags.extend(flags.into_iter().flat_map(|it| it.flags));
+        }
+        let runs = !runner.is_empty();
+        let linking = Configured { triple: triple.clone(), linker, runner: runs, rustflags };
         let rustc = words(config.rustc().clone());
         let mut configured: BTreeMap<String, Variable> = config
             .env
@@ -160,7 +184,7 @@ impl Settings {
         configured.extend(typed.env);
         configured.retain(|name, it| it.force || std::env::var_os(name).is_none());
         let configured = configured.into_iter().map(|(name, it)| (name, it.value)).collect();
-        Ok(Self { rustc, triple, configured, runner })
+        Ok(Self { rustc, triple, configured, runner, linking })
     }
 }
 

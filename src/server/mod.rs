@@ -33,7 +33,7 @@ mod windows;
 mod writes;
 
 pub use adopt::Adopter;
-pub use cargo_run::{CargoQuery, CargoRun, OWN_HOST, Rustc, Toolchain};
+pub use cargo_run::{CargoQuery, CargoRun, Configured, OWN_HOST, Rustc, Toolchain};
 pub use kept::Kept;
 pub use notify::Folder as NotifyFolder;
 pub use serve::serve;

@@ -10,6 +10,7 @@ use cargo_metadata::{MetadataCommand, Package};
 use cargo_stario::build::{BuildCommand, BuildHandle, Builder};
 use cargo_stario::entry::{LocalPackage, TargetKind};
 use cargo_stario::event::{Artifact, BuildEvent, BuildOutcome, Event, Generation, Notice};
+use cargo_stario::link::Linking;
 use cargo_stario::process::Groups;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -180,6 +181,7 @@ pub fn command(folder: &Path, package: &str, target: &str) -> (Package, BuildCom
         kind: TargetKind::Bin,
         target: target.to_owned(),
         options: vec!["--quiet".into()],
+        link: Linking::Plain { because: None },
         local: local
             .map(|it| LocalPackage {
                 name: it.name.to_string(),

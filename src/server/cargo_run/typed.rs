@@ -25,6 +25,10 @@ pub(super) struct Typed {
     pub(super) env: BTreeMap<String, Variable>,
     /// `target.<triple>.runner`, by triple.
     pub(super) runners: BTreeMap<String, Vec<OsString>>,
+    /// Whether there is a linker, whatever for.
+    pub(super) linker: bool,
+    /// All that rustc is told, whatever for.
+    pub(super) rustflags: Vec<String>,
 }
 
 impl Typed {
@@ -41,13 +45,22 @@ impl Typed {
         for (name, value) in config.env {
             self.env.insert(name, variable(value, current_dir));
         }
+        self.add_flags(config.build.rustflags);
         for (triple, target) in config.target {
+            self.linker |= target.linker.is_some();
+            self.add_flags(target.rustflags);
             if let Some(runner) = target.runner {
                 let program = OsString::from(&runner.path.value().val);
                 let arguments = runner.args.iter().map(|word| OsString::from(&word.val));
                 self.runners.insert(triple, std::iter::once(program).chain(arguments).collect());
             }
         }
+    }
+}
+
+impl Typed {
+    fn add_flags(&mut self, flags: Option<de::Flags>) {
+        self.rustflags.extend(flags.into_iter().flat_map(|it| it.flags).map(|flag| flag.val));
     }
 }
 

@@ -1,0 +1,128 @@
+//! The folder of the shared objects: what is kept in it from one link to the next, written as a whole or
+//! not at all, and what is cleared away. Other drivers may be at work in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use procfs::process::{MMapPath, all_processes};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Library, Linked, Record};
+use crate::event::Stamp;
+
+/// What a shared object is called, before what tells it from others.
+pub(super) const DEPENDENCIES: &str = "dependencies-";
+const SHARED_OBJECT: &str = "so";
+
+/// What is known of a set of dependencies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct State {
+    /// It cannot be done with this one, and why.
+    pub(super) plain: Option<String>,
+    /// The shared object that was made last.
+    pub(super) library: Option<Library>,
+    /// What it gives away of C's names, and whether it is hidden in its object.
+    pub(super) exports: BTreeMap<String, bool>,
+    /// What was asked for and is not in it.
+    pub(super) elsewhere: BTreeSet<String>,
+    /// What the user's own crates have of C's names: wanted and defined ones.
+    pub(super) local: BTreeMap<PathBuf, Local>,
+}
+
+/// A crate of the user's, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Local {
+    pub(super) stamp: Stamp,
+    pub(super) wanted: Vec<String>,
+    pub(super) defined: Vec<String>,
+}
+
+/// The folder, for one set of dependencies.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+    state: PathBuf,
+}
+
+impl Folder {
+    /// Of the record's.
+    pub(super) fn of(record: &Path, set: &str) -> Self {
+        let path = record.parent().unwrap_or(Path::new(".")).to_owned();
+        let state = path.join(format!("set-{set}.json"));
+        Self { path, state }
+    }
+
+    /// What is known. Nothing where it cannot be read: then it is found out again.
+    pub(super) fn state(&self) -> State {
+        read(&self.state).unwrap_or_default()
+    }
+
+    /// Keeps it.
+    pub(super) fn keep(&self, state: &State) -> io::Result<()> {
+        write(&self.state, state)
+    }
+
+    /// Where a shared object of this name lies.
+    pub(super) fn library(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{DEPENDENCIES}{name}.{SHARED_OBJECT}"))
+    }
+
+    /// Removes the shared objects, and what was known of them, that no executable was linked against last,
+    /// that no process has loaded, and that are not `new`.
+    pub(super) fn clear(&self, new: &Path) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let records = files.iter().filter_map(|file| read::<Record>(file));
+        let linked: BTreeSet<PathBuf> = records
+            .filter_map(|record| match record.linked {
+                Linked::Once(library) => Some(library.path),
+                Linked::Plainly(_) => None,
+            })
+            .collect();
+        let loaded = loaded();
+        let kept = |path: &Path| path == new || linked.contains(path) || loaded.contains(path);
+        for file in &files {
+            let gone = match file.extension().and_then(|it| it.to_str()) {
+                Some(SHARED_OBJECT) => !kept(file),
+                Some("json") => match read::<State>(file) {
+                    Some(State { library: Some(library), .. }) => !kept(&library.path),
+                    _ => false,
+                },
+                _ => false,
+            };
+            if gone {
+                // Who cannot, leaves it to the next one.
+                let _ = fs::remove_file(file);
+            }
+        }
+    }
+}
+
+/// Leaves the record of a link.
+pub(super) fn leave(path: &Path, record: &Record) -> io::Result<()> {
+    write(path, record)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&serde_json::to_vec(content)?)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// The shared objects that are in use. A process that may not be looked into is another user's.
+fn loaded() -> BTreeSet<PathBuf> {
+    let maps = all_processes().into_iter().flatten().flatten().filter_map(|it| it.maps().ok());
+    let paths = maps.flat_map(|maps| maps.0).filter_map(|map| match map.pathname {
+        MMapPath::Path(path) => Some(path),
+        _ => None,
+    });
+    paths.filter(|path| path.extension().is_some_and(|it| it == SHARED_OBJECT)).collect()
+}

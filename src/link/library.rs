@@ -1,0 +1,238 @@
+//! The shared object of the dependencies: what tells one set of them from another, and how it is made.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::Library;
+use super::driver::{Plainly, linker};
+use super::folder::Folder;
+use super::line::{Parts, Word};
+use super::symbols::{self, Names, Seen};
+use crate::event::Mentions;
+
+/// Counts up when what is made of the same words becomes another.
+const VERSION: u8 = 1;
+
+/// Who defines one of these allocates for the whole process, the C library included.
+const ALLOCATOR: [&str; 7] =
+    ["malloc", "free", "calloc", "realloc", "aligned_alloc", "memalign", "posix_memalign"];
+/// The linker makes these names where a section begins and ends: it would do so on both sides.
+const SECTIONS: [&str; 2] = ["__start_", "__stop_"];
+/// What the linker puts in front of a name that it is told to `--wrap`.
+const WRAPPED: &str = "__wrap_";
+
+/// Tells this set of dependencies from others: by paths, sizes and times, and by the words around them.
+pub(super) fn set(parts: &Parts) -> io::Result<String> {
+    let mut hash = Xxh3Default::new();
+    hash.update(&[VERSION]);
+    let mut add = |bytes: &[u8]| {
+        hash.update(&bytes.len().to_le_bytes());
+        hash.update(bytes);
+    };
+    for word in &parts.words {
+        match word {
+            Word::Dependency(path) => {
+                let stamp = crate::build::stamp(path)?;
+                add(path.as_os_str().as_encoded_bytes());
+                add(&stamp.length.to_le_bytes());
+                let since = stamp.modified.duration_since(std::time::UNIX_EPOCH);
+                add(&since.unwrap_or_default().as_nanos().to_le_bytes());
+            }
+            Word::Both(word) => add(word.as_encoded_bytes()),
+            Word::Shared(shared) => add(&[u8::from(*shared)]),
+            _ => {}
+        }
+    }
+    Ok(short(hash.digest128()))
+}
+
+fn short(hash: u128) -> String {
+    format!("{hash:032x}")[..16].to_owned()
+}
+
+/// The names of C's in all dependencies.
+///
+/// # Errors
+///
+/// One cannot be read, or has what does not work across a border.
+pub(super) fn names(parts: &Parts) -> Result<Names, Plainly> {
+    let mut names = Names::new();
+    for path in parts.dependencies() {
+        symbols::rlib(path, &mut names).map_err(|error| Plainly::of_file(path, &error))?;
+    }
+    if let Some(name) = ALLOCATOR.into_iter().find(|it| names.get(*it) == Some(&Seen::Defined)) {
+        return Err(Plainly::always(format!("a dependency has a `{name}` of its own")));
+    }
+    match gathered(names.keys()) {
+        Some(name) => Err(Plainly::always(gathers(name))),
+        None => Ok(names),
+    }
+}
+
+/// A name that stands for the beginning or the end of a section.
+pub(super) fn gathered<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<&'a String> {
+    names.into_iter().find(|name| SECTIONS.iter().any(|start| name.starts_with(start)))
+}
+
+/// Why it does not work.
+pub(super) fn gathers(name: &str) -> String {
+    format!("the linker gathers a section (`{name}`), as the crate linkme has it do")
+}
+
+/// How the shared object of these is called: what it gives away is part of what it is.
+pub(super) fn name(set: &str, exports: &BTreeMap<String, bool>, shim: Option<&[u8]>) -> String {
+    let mut hash = Xxh3Default::new();
+    hash.update(set.as_bytes());
+    for (name, hidden) in exports {
+        hash.update(name.as_bytes());
+        hash.update(&[0, u8::from(*hidden)]);
+    }
+    hash.update(shim.unwrap_or_default());
+    short(hash.digest128())
+}
+
+/// Links the dependencies into a file of this path. It is there as a whole or not at all, so that another
+/// driver may do the same.
+pub(super) fn make(
+    parts: &Parts,
+    folder: &Folder,
+    path: &Path,
+    exports: &BTreeMap<String, bool>,
+    shim: Option<&Path>,
+) -> Result<Library, Plainly> {
+    let failed = |error: &io::Error| Plainly::of_file(&folder.path, error);
+    let making = tempfile::Builder::new().prefix("making-").tempdir_in(&folder.path);
+    let making = making.map_err(|error| failed(&error))?;
+    let script = making.path().join("exports");
+    std::fs::write(&script, version_script(exports)).map_err(|error| failed(&error))?;
+    let made = making.path().join("made.so");
+    let mut words = parts.shared(shim);
+    words.extend(["-shared".into(), "-o".into(), made.clone().into()]);
+    words.extend(to_linker("-soname", path.file_name().unwrap_or_default()));
+    words.extend(to_linker("--version-script", script.as_os_str()));
+    // Nobody comes in between: what the dependencies call among themselves is found without a search.
+    words.push("-Wl,-Bsymbolic".into());
+    words.extend(hidden(exports).map(|name| format!("-Wl,--defsym={WRAPPED}{name}={name}").into()));
+    linker(&words).map_err(|failed| failed.plainly("the dependencies alone do not link"))?;
+    let mentions = mentions(&made).map_err(|error| failed(&error))?;
+    let stamp = crate::build::stamp(&made).map_err(|error| failed(&error))?;
+    std::fs::rename(&made, path).map_err(|error| failed(&error))?;
+    Ok(Library { path: path.to_owned(), stamp, mentions })
+}
+
+/// What the linker is told when the executable is linked against the library.
+pub(super) fn words(
+    library: &Path,
+    output: &Path,
+    exports: &BTreeMap<String, bool>,
+) -> Vec<OsString> {
+    let mut words = Vec::new();
+    for folder in run_paths(library, output) {
+        words.extend(to_linker("-rpath", folder.as_os_str()));
+    }
+    words.extend(hidden(exports).map(|name| format!("-Wl,--wrap={name}").into()));
+    words
+}
+
+/// Where the loader looks for it: from where cargo has the executable made, from where it puts it in the
+/// end, one folder further up, so that the target folder can be moved; and where it is now.
+fn run_paths(library: &Path, output: &Path) -> Vec<PathBuf> {
+    let Some(folder) = library.parent() else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let made = output.parent();
+    for from in [made, made.and_then(Path::parent)].into_iter().flatten() {
+        let common = from.ancestors().find(|it| folder.starts_with(it)).unwrap_or(Path::new("/"));
+        let up = from.strip_prefix(common).map_or(0, |rest| rest.components().count());
+        let down = folder.strip_prefix(common).unwrap_or(folder);
+        let up = std::iter::repeat_n("..", up).collect::<PathBuf>();
+        paths.push(Path::new("$ORIGIN").join(up).join(down));
+    }
+    paths.push(folder.to_owned());
+    paths
+}
+
+/// Words for the linker itself, whatever is in them: `-Wl,` would part them at commas.
+fn to_linker(option: &str, value: &OsStr) -> [OsString; 4] {
+    ["-Xlinker".into(), option.into(), "-Xlinker".into(), value.to_owned()]
+}
+
+fn hidden(exports: &BTreeMap<String, bool>) -> impl Iterator<Item = &String> {
+    exports.iter().filter_map(|(name, hidden)| hidden.then_some(name))
+}
+
+/// All that is Rust's, and what is named of C's. What nobody names stays inside: else other libraries of
+/// the process, loaded later perhaps, would find it in place of their own.
+fn version_script(exports: &BTreeMap<String, bool>) -> String {
+    let mut script = "{ global: _R*; _ZN*17h????????????????E;\n".to_owned();
+    for (name, hidden) in exports {
+        let wrapped = if *hidden { WRAPPED } else { "" };
+        // Writing to a string does not fail.
+        let _ = writeln!(script, "\"{wrapped}{name}\";");
+    }
+    script + "local: *; };\n"
+}
+
+fn mentions(path: &Path) -> io::Result<Mentions> {
+    let data = std::fs::read(path)?;
+    Ok(Mentions {
+        listen_fds: symbols::has(&data, "LISTEN_FDS"),
+        notify_socket: symbols::has(&data, "NOTIFY_SOCKET"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loader_looks_beside_the_executable_wherever_the_target_folder_lies() {
+        let library = Path::new("/p/target/stario-link/dependencies-1.so");
+        let paths = |output: &str| {
+            let paths = run_paths(library, Path::new(output));
+            paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            paths("/p/target/stario/deps/app-1"),
+            ["$ORIGIN/../../stario-link", "$ORIGIN/../stario-link", "/p/target/stario-link"]
+        );
+        assert_eq!(
+            paths("/elsewhere/stario/deps/app-1"),
+            [
+                "$ORIGIN/../../../p/target/stario-link",
+                "$ORIGIN/../../p/target/stario-link",
+                "/p/target/stario-link"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_named_of_cs_is_given_away_and_what_is_hidden_under_another_name() {
+        let exports = [("ZSTD_end".to_owned(), true), ("sqlite3_open".to_owned(), false)].into();
+        assert_eq!(
+            version_script(&exports),
+            "{ global: _R*; _ZN*17h????????????????E;\n\"__wrap_ZSTD_end\";\n\"sqlite3_open\";\n\
+             local: *; };\n"
+        );
+        assert_eq!(words(Path::new("x"), Path::new("y"), &exports)[4..], ["-Wl,--wrap=ZSTD_end"]);
+    }
+
+    #[test]
+    fn what_it_gives_away_and_the_shim_in_it_tell_it_from_others() {
+        let none = BTreeMap::new();
+        let some = [("a".to_owned(), false)].into();
+        let names = [
+            name("1", &none, None),
+            name("2", &none, None),
+            name("1", &some, None),
+            name("1", &none, Some(b"shim")),
+        ];
+        for (at, one) in names.iter().enumerate() {
+            assert!(names[at + 1..].iter().all(|other| other != one), "{names:?}");
+        }
+    }
+}
