@@ -27,6 +27,10 @@ fn start(project: &Project, arguments: &[&str]) -> Run {
     project.tool(arguments).env("CARGO", cargo).start()
 }
 
+/// How cargo is asked to build: with flags for the final target, where it is linked otherwise.
+const BUILD: &str =
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) { "rustc" } else { "build" };
+
 /// What cargo has been asked so far.
 fn asked(project: &Project) -> Vec<String> {
     let log = project.beside("asked");
@@ -53,7 +57,7 @@ fn first(project: &Project, arguments: &[&str]) {
     let mut run = start(project, arguments);
     run.serving();
     eventually("the answers are kept", || project.path(KEPT).exists());
-    wait_for(project, &["metadata", "build"]);
+    wait_for(project, &["metadata", BUILD]);
     end(project, run);
 }
 
@@ -65,7 +69,7 @@ fn the_second_start_builds_at_once_and_asks_when_the_server_is_up() {
     let mut run = start(&project, &[]);
     let address = run.serving();
     run.wait_for_answer(address, "one");
-    wait_for(&project, &["build", "metadata"]);
+    wait_for(&project, &[BUILD, "metadata"]);
     run.rest();
     assert_eq!(run.count("build-started"), 1, "{}", run.story());
     assert!(run.stderr().contains("since the last start"), "{}", run.story());
@@ -75,7 +79,7 @@ fn the_second_start_builds_at_once_and_asks_when_the_server_is_up() {
     run.wait_for_answer(address, "two");
     project.edit("Cargo.toml", "[workspace]", "[workspace]\n# other");
     run.wait_for("build-succeeded");
-    wait_for(&project, &["build", "metadata", "build", "metadata", "build"]);
+    wait_for(&project, &[BUILD, "metadata", BUILD, "metadata", BUILD]);
     end(&project, run);
 }
 

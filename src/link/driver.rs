@@ -15,8 +15,9 @@ use super::{Library, Linked, Record};
 
 /// What rustc calls where nobody names another linker.
 const LINKER: &str = "cc";
-/// What the linker says of a disk that has no room. It may have some the next time.
-const FULL: &str = "No space left on device";
+/// What is said where a disk has no room, or where somebody has ended the linker: it may be otherwise the
+/// next time. A file system that runs full under a mapped file ends it as well.
+const PASSING: [&str; 2] = ["No space left on device", "terminated with signal"];
 
 /// Why an executable is linked plainly.
 #[derive(Debug, PartialEq, Eq)]
@@ -265,7 +266,11 @@ pub(super) fn linker(words: &[OsString]) -> Result<(), Failed> {
     let said = String::from_utf8_lossy(&stderr);
     let line = said.lines().find(|line| line.contains("error")).map(|line| line.trim().to_owned());
     match line {
-        Some(line) if status.code().is_some() && !line.contains(FULL) => Err(Failed::Refuses(line)),
+        Some(line)
+            if status.code().is_some() && !PASSING.iter().any(|words| line.contains(words)) =>
+        {
+            Err(Failed::Refuses(line))
+        }
         line => Err(Failed::Ended(line.unwrap_or_else(|| status.to_string()))),
     }
 }

@@ -111,6 +111,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(&serde_json::to_vec(content)?)?;
     file.persist(path)?;

@@ -218,7 +218,8 @@ mod tests {
             "{ global: _R*; _ZN*17h????????????????E;\n\"__wrap_ZSTD_end\";\n\"sqlite3_open\";\n\
              local: *; };\n"
         );
-        assert_eq!(words(Path::new("x"), Path::new("y"), &exports)[4..], ["-Wl,--wrap=ZSTD_end"]);
+        let words = words(Path::new("/l.so"), Path::new("/app"), &exports);
+        assert_eq!(words.last().and_then(|it| it.to_str()), Some("-Wl,--wrap=ZSTD_end"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ help: a key with a similar name exists: `unix-socket`
         package("colour = 1"),
         str![[r#"
 error: unknown key `package.metadata.stario.colour` in Cargo.toml
-help: the keys are `entry`, `host`, `port`, `unix-socket`, `tracer`, `listen`, `profile`, `grace`, `events`, `swap`, `ready-timeout`, `watch`, `watch-ignore`, `no-gitignore`, `debounce` and `poll`
+help: the keys are `entry`, `host`, `port`, `unix-socket`, `tracer`, `listen`, `profile`, `link`, `grace`, `events`, `swap`, `ready-timeout`, `watch`, `watch-ignore`, `no-gitignore`, `debounce` and `poll`
 
 "#]]
     );
