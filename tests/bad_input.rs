@@ -719,7 +719,7 @@ error: unknown key `package.metadata.stario.watch_ignore` in Cargo.toml
 # reload = true
 $ cargo stario watch
 error: unknown key `package.metadata.stario.reload` in Cargo.toml
-  help: the keys are `entry`, `host`, `port`, `unix-socket`, `tracer`, `listen`, `profile`, `grace`, `events`, `swap`, `ready-timeout`, `watch`, `watch-ignore`, `no-gitignore`, `debounce` and `poll`
+  help: the keys are `entry`, `host`, `port`, `unix-socket`, `tracer`, `listen`, `profile`, `link`, `grace`, `events`, `swap`, `ready-timeout`, `watch`, `watch-ignore`, `no-gitignore`, `debounce` and `poll`
 
 # port = "3000"
 $ cargo stario watch

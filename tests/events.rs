@@ -259,7 +259,14 @@ fn serve_tells_up_to_where_it_becomes_the_server() {
     let names: Vec<_> = run.log.iter().map(|it| it["event"].as_str().unwrap()).collect();
     assert_eq!(
         names,
-        ["build-started", "build-spawned", "build-succeeded", "server-starting", "server-spawned"],
+        [
+            "build-started",
+            "build-spawned",
+            "notice",
+            "build-succeeded",
+            "server-starting",
+            "server-spawned"
+        ],
         "{}",
         run.story()
     );

@@ -88,7 +88,7 @@ impl Linker {
         let script = folder.join("cc");
         let text = format!(
             "#!/bin/sh\nkind=\nfor word; do case \"$word\" in\n\
-             -shared) kind=library;; *dependencies-*.so) kind=${{kind:-executable}};;\nesac; done\n\
+             -shared) kind=library;; *dependencies-*.face) kind=${{kind:-executable}};;\nesac; done\n\
              kind=${{kind:-whole}}\necho $kind >> '{}'\n\
              if [ $kind = '{at}' ]; then {how}; fi\nexec /usr/bin/cc \"$@\"\n",
             log.display()

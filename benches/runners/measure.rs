@@ -80,7 +80,13 @@ impl<'a> Running<'a> {
         let output = Output::default();
         let client = Client::start(project.port);
         let began = Instant::now();
-        let mut session = Session::start(&runner.words(project), project, &output)?;
+        let typed = Session::start(&runner.words(project), project, &output)?;
+        let mut session = if runner.runs() {
+            typed
+        } else {
+            ensure!(typed.finished()?, "it does not build:\n{}", output.tail());
+            server(runner, project, &output)?
+        };
         let end = began + PATIENCE;
         let first = loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -94,7 +100,7 @@ impl<'a> Running<'a> {
         let Some(first) = first else {
             anyhow::bail!("no server has come up:\n{}", output.tail());
         };
-        if runner.kind == Kind::Hand {
+        if runner.kind == Kind::Hand && runner.runs() {
             session.interrupt();
             session = server(runner, project, &output)?;
         }

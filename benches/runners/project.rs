@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use cargo_stario::cli;
+use cargo_stario::link::Linking;
 use cargo_stario::plan::{self, Host, Plan, Source};
 use cargo_stario::server::OWN_HOST;
 
@@ -30,6 +31,8 @@ pub(crate) struct Project {
     pub(crate) cargo: String,
     /// What it tells cargo of the profile.
     pub(crate) profile: Vec<String>,
+    /// What rustc is told by it of the link.
+    pub(crate) link: Vec<String>,
     edits: AtomicU32,
 }
 
@@ -51,9 +54,16 @@ impl Project {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let plan = plan(&folder)?;
         let profile = plan.profile.args();
-        let texts = profile.iter().map(|it| it.to_string_lossy().into_owned());
-        let (cargo, profile) = (plan.cargo.to_string_lossy().into_owned(), texts.collect());
-        Ok(Self { folder, path, port, cargo, profile, edits: AtomicU32::new(0) })
+        let link = match &plan.link {
+            Linking::Once(once) => once.rustc_args(Path::new(env!("CARGO_BIN_EXE_cargo-stario"))),
+            Linking::Plain { because } => bail!("it is linked in whole: {because:?}"),
+        };
+        let texts = |words: Vec<OsString>| {
+            words.iter().map(|it| it.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        let (profile, link) = (texts(profile), texts(link));
+        let cargo = plan.cargo.to_string_lossy().into_owned();
+        Ok(Self { folder, path, port, cargo, profile, link, edits: AtomicU32::new(0) })
     }
 
     /// Saves another greeting. Returns it, and when.

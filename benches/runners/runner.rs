@@ -38,6 +38,8 @@ enum Build {
     Listenfd,
     /// What our `watch` tells it, and it is the cargo itself, not rustup's.
     Stario,
+    /// The same with `--link plain`.
+    Plain,
 }
 
 /// The floor: nobody who calls cargo with its defaults can be faster.
@@ -115,6 +117,14 @@ const RUNNERS: &[Runner] = &[
         programs: &[],
     },
     Runner {
+        name: "stario-plain",
+        kind: Kind::Ours,
+        words: &["cargo", "stario", "watch", "--port", "PORT", "--link", "plain"],
+        build: Build::Plain,
+        tools: &[],
+        programs: &["cargo-stario"],
+    },
+    Runner {
         name: "stario-dev",
         kind: Kind::Ours,
         words: &["cargo", "stario", "watch", "--port", "PORT", "--profile", "dev"],
@@ -128,7 +138,8 @@ impl Runner {
     /// Its command line.
     pub(crate) fn words(&self, project: &Project) -> Vec<String> {
         if self.kind == Kind::Hand {
-            return self.cargo("run", project);
+            // `cargo run` takes no flags for the final target: it is built, then.
+            return self.cargo(if self.build == Build::Dev { "run" } else { "build" }, project);
         }
         let port = project.port.to_string();
         self.words.iter().map(|word| word.replace("PORT", &port)).collect()
@@ -155,19 +166,31 @@ impl Runner {
         match self.build {
             Build::Dev => words("cargo", &[]),
             Build::Listenfd => words("cargo", &["--features", "listenfd"]),
-            Build::Stario => {
+            Build::Plain => {
                 let mut words = words(&project.cargo, &[]);
                 words.extend_from_slice(&project.profile);
                 words
             }
+            Build::Stario => {
+                let mut words = vec![project.cargo.clone(), "rustc".to_owned()];
+                words.extend_from_slice(&project.profile);
+                words.push("--".to_owned());
+                words.extend_from_slice(&project.link);
+                words
+            }
         }
+    }
+
+    /// Whether what is typed runs the server, too.
+    pub(crate) fn runs(&self) -> bool {
+        self.kind != Kind::Hand || self.build == Build::Dev
     }
 
     /// Where that puts the server, in the project's folder.
     pub(crate) fn executable(&self) -> &'static str {
         match self.build {
             Build::Dev | Build::Listenfd => "target/debug/ordinary",
-            Build::Stario => "target/stario/ordinary",
+            Build::Stario | Build::Plain => "target/stario/ordinary",
         }
     }
 }

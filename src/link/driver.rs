@@ -7,10 +7,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Output, Stdio};
 
-use super::folder::{self, Folder, Local, State};
-use super::library;
+use super::face::{self, Hash};
+use super::folder::{self, Face, Folder, Local, State};
+use super::library::{self, Border};
 use super::line::{Line, Parts};
-use super::symbols::{self, Names, Seen, Shim};
+use super::symbols::{self, Seen, Symbols};
 use super::{Library, Linked, Record};
 
 /// What rustc calls where nobody names another linker.
@@ -122,8 +123,14 @@ fn remember(line: &Line, plainly: Plainly) {
 struct Own {
     wanted: BTreeSet<String>,
     defined: BTreeSet<String>,
+    /// What it wants of Rust's.
+    rust: BTreeSet<Hash>,
     /// The shim, where it goes into the shared object: it has to lie where the allocator lies.
     shim: Option<PathBuf>,
+    /// What the shim has of C's names.
+    shims: BTreeSet<String>,
+    /// What the dependencies want of an allocator of the user's, and what is hidden there.
+    allocator: BTreeSet<String>,
 }
 
 /// Links against the shared object.
@@ -139,11 +146,17 @@ fn once(line: &Line) -> Result<(), Plainly> {
     let before = state.clone();
     std::fs::create_dir_all(&folder.path)
         .map_err(|error| Plainly::of_file(&folder.path, &error))?;
-    let own = own(&parts, &mut state)?;
+    let mut own = own(&parts, &mut state)?;
     resolve(&parts, &own, &mut state)?;
     let library = library(&parts, &folder, &set, &own, &mut state)?;
-    let mut words = parts.executable(&library.path, own.shim.as_deref());
-    words.extend(library::words(&library.path, &parts.output, &state.exports));
+    let mut wanted = std::mem::take(&mut own.rust);
+    wanted.extend(library::given(&state.exports).map(|name| face::hash(name.as_bytes())));
+    // Where there is none, the linker looks at all of it.
+    state.face = folder.face(&library.path, wanted, state.face.take()).ok();
+    let looked_at = state.face.as_ref().map_or(library.path.as_path(), Face::path);
+    let mut words = parts.executable(looked_at, own.shim.as_deref());
+    let border = Border { exports: &state.exports, allocator: &own.allocator, shim: None };
+    words.extend(library::words(&library.path, &parts.output, &border));
     linker(&words).map_err(|failed| failed.plainly("the executable does not link"))?;
     let executable = parts.output;
     let record = Record { executable, linked: Linked::Once(library.clone()) };
@@ -160,21 +173,23 @@ fn once(line: &Line) -> Result<(), Plainly> {
 
 /// Reads what is the user's.
 fn own(parts: &Parts, state: &mut State) -> Result<Own, Plainly> {
-    let (mut names, mut shim) = (Names::new(), None);
+    let (mut symbols, mut shim) = (Symbols::default(), None);
+    let (mut shims, mut allocator) = (BTreeSet::new(), BTreeSet::new());
     for path in parts.objects() {
         let object = symbols::object(path).map_err(|error| Plainly::of_file(path, &error))?;
-        if let Some(kind) = object.shim {
-            shim = Some((path, kind));
-        }
-        for (name, seen) in object.names {
-            let known = names.entry(name).or_insert(seen);
-            if *known == Seen::Wanted {
-                *known = seen;
-            }
+        if object.is_shim {
+            let names = object.symbols.names.into_iter();
+            shims.extend(names.filter(|(_, seen)| *seen == Seen::Defined).map(|(name, _)| name));
+            shim = Some(path.to_owned());
+        } else {
+            symbols.add(object.symbols);
+            allocator.extend(object.allocator);
         }
     }
-    let mut own = Own { wanted: BTreeSet::new(), defined: BTreeSet::new(), shim: None };
-    own.shim = shim.filter(|(_, kind)| *kind == Shim::ToStd).map(|(path, _)| path.to_owned());
+    let (wanted, defined) = (BTreeSet::new(), BTreeSet::new());
+    // What the objects want of each other is nobody else's.
+    let rust = symbols.wanted.difference(&symbols.defined).copied().collect();
+    let mut own = Own { wanted, defined, rust, shim, shims, allocator };
     let mut local = BTreeMap::new();
     for path in parts.local() {
         let stamp = crate::build::stamp(path).map_err(|error| Plainly::of_file(path, &error))?;
@@ -185,10 +200,11 @@ fn own(parts: &Parts, state: &mut State) -> Result<Own, Plainly> {
         };
         own.wanted.extend(read.wanted.iter().cloned());
         own.defined.extend(read.defined.iter().cloned());
+        own.rust.extend(&read.rust);
         local.insert(path.to_owned(), read);
     }
     state.local = local;
-    for (name, seen) in names {
+    for (name, seen) in symbols.names {
         let names = if seen == Seen::Wanted { &mut own.wanted } else { &mut own.defined };
         names.insert(name);
     }
@@ -199,13 +215,15 @@ fn own(parts: &Parts, state: &mut State) -> Result<Own, Plainly> {
 }
 
 fn read_local(path: &Path, stamp: crate::event::Stamp) -> io::Result<Local> {
-    let mut names = Names::new();
-    symbols::rlib(path, &mut names)?;
+    let mut symbols = Symbols::default();
+    symbols::rlib(path, |name, seen| symbols.take(name, seen))?;
     let with = |wanted: bool| {
-        let names = names.iter().filter(move |(_, seen)| (**seen == Seen::Wanted) == wanted);
+        let names = symbols.names.iter();
+        let names = names.filter(move |(_, seen)| (**seen == Seen::Wanted) == wanted);
         names.map(|(name, _)| name.clone()).collect()
     };
-    Ok(Local { stamp, wanted: with(true), defined: with(false) })
+    let rust = symbols.wanted.difference(&symbols.defined).copied().collect();
+    Ok(Local { stamp, wanted: with(true), defined: with(false), rust })
 }
 
 /// Which of the names the dependencies have. Reads them only where one is new.
@@ -226,6 +244,8 @@ fn resolve(parts: &Parts, own: &Own, state: &mut State) -> Result<(), Plainly> {
             }
         }
     }
+    // Before Rust 1.87 these are C's.
+    state.exports.extend(own.shims.iter().map(|name| (name.clone(), false)));
     match own.defined.iter().find(|name| state.exports.contains_key(*name)) {
         Some(name) => Err(Plainly::now(format!("your code and a dependency both have a `{name}`"))),
         None => Ok(()),
@@ -243,14 +263,15 @@ fn library(
     let shim = own.shim.as_deref();
     let content = shim.map(std::fs::read).transpose();
     let content = content.map_err(|error| Plainly::now(error.to_string()))?;
-    let path = folder.library(&library::name(set, &state.exports, content.as_deref()));
+    let border = Border { exports: &state.exports, allocator: &own.allocator, shim };
+    let path = folder.library(&library::name(set, &border, content.as_deref()));
     if let Some(library) = &state.library
         && library.path == path
         && library.is_whole()
     {
         return Ok(library.clone());
     }
-    let library = library::make(parts, folder, &path, &state.exports, shim)?;
+    let library = library::make(parts, folder, &path, &border)?;
     state.library = Some(library.clone());
     Ok(library)
 }

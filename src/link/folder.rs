@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::{MMapPath, all_processes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::face::{self, Hash};
 use super::{Library, Linked, Record};
 use crate::event::Stamp;
 
 /// What a shared object is called, before what tells it from others.
 pub(super) const DEPENDENCIES: &str = "dependencies-";
 const SHARED_OBJECT: &str = "so";
+const FACE: &str = "face";
 
 /// What is known of a set of dependencies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -23,6 +26,8 @@ pub(super) struct State {
     pub(super) plain: Option<String>,
     /// The shared object that was made last.
     pub(super) library: Option<Library>,
+    /// What the linker looks at in its place.
+    pub(super) face: Option<Face>,
     /// What it gives away of C's names, and whether it is hidden in its object.
     pub(super) exports: BTreeMap<String, bool>,
     /// What was asked for and is not in it.
@@ -31,12 +36,24 @@ pub(super) struct State {
     pub(super) local: BTreeMap<PathBuf, Local>,
 }
 
+/// A part of a shared object, for the linker.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Face {
+    path: PathBuf,
+    stamp: Stamp,
+    /// The names that it was made for, whether the shared object has them or not.
+    names: BTreeSet<Hash>,
+}
+
 /// A crate of the user's, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Local {
     pub(super) stamp: Stamp,
+    /// Of C's.
     pub(super) wanted: Vec<String>,
     pub(super) defined: Vec<String>,
+    /// Of Rust's.
+    pub(super) rust: Vec<Hash>,
 }
 
 /// The folder, for one set of dependencies.
@@ -44,6 +61,12 @@ pub(super) struct Local {
 pub(super) struct Folder {
     pub(super) path: PathBuf,
     state: PathBuf,
+}
+
+impl Face {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Folder {
@@ -69,6 +92,36 @@ impl Folder {
         self.path.join(format!("{DEPENDENCIES}{name}.{SHARED_OBJECT}"))
     }
 
+    /// The face of this library for those who want these names: the one that there is, where it will do.
+    pub(super) fn face(
+        &self,
+        library: &Path,
+        wanted: BTreeSet<Hash>,
+        known: Option<Face>,
+    ) -> io::Result<Face> {
+        let stem = library.file_stem().unwrap_or_default().to_string_lossy();
+        let known = known.filter(|known| {
+            let name = known.path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&*stem)
+        });
+        if let Some(known) = &known
+            && known.names.is_superset(&wanted)
+            && crate::build::stamp(&known.path).is_ok_and(|stamp| stamp == known.stamp)
+        {
+            return Ok(known.clone());
+        }
+        let mut names = wanted;
+        names.extend(known.iter().flat_map(|known| &known.names));
+        let content = face::of(library, &names)?;
+        // Never changed once it is there: somebody may be looking at it.
+        let path = self.path.join(format!("{stem}-{:016x}.{FACE}", xxh3_64(&content)));
+        place(&path, &content)?;
+        if let Some(known) = known.filter(|known| known.path != path) {
+            let _ = fs::remove_file(known.path);
+        }
+        Ok(Face { stamp: crate::build::stamp(&path)?, path, names })
+    }
+
     /// Removes the shared objects, and what was known of them, that no executable was linked against last,
     /// that no process has loaded, and that are not `new`.
     pub(super) fn clear(&self, new: &Path) {
@@ -90,6 +143,11 @@ impl Folder {
                     Some(State { library: Some(library), .. }) => !kept(&library.path),
                     _ => false,
                 },
+                Some(FACE) => {
+                    let library = file.file_stem().and_then(|it| it.to_str()).unwrap_or_default();
+                    let library = library.rsplit_once('-').map_or(library, |(library, _)| library);
+                    !kept(&self.path.join(library).with_extension(SHARED_OBJECT))
+                }
                 _ => false,
             };
             if gone {
@@ -110,10 +168,14 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
+    place(path, &serde_json::to_vec(content)?)
+}
+
+fn place(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(content)?)?;
+    file.write_all(content)?;
     file.persist(path)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The shared object of the dependencies: what tells one set of them from another, and how it is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io;
@@ -25,6 +25,17 @@ const ALLOCATOR: [&str; 7] =
 const SECTIONS: [&str; 2] = ["__start_", "__stop_"];
 /// What the linker puts in front of a name that it is told to `--wrap`.
 const WRAPPED: &str = "__wrap_";
+
+/// What goes from one side to the other, apart from the names of Rust's that the dependencies have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Border<'a> {
+    /// What the dependencies give away of C's names, and whether it is hidden in its object.
+    pub(super) exports: &'a BTreeMap<String, bool>,
+    /// What they want of the user's allocator, and what is hidden there.
+    pub(super) allocator: &'a BTreeSet<String>,
+    /// An object of the user's that lies with them.
+    pub(super) shim: Option<&'a Path>,
+}
 
 /// Tells this set of dependencies from others: by paths, sizes and times, and by the words around them.
 pub(super) fn set(parts: &Parts) -> io::Result<String> {
@@ -63,7 +74,8 @@ fn short(hash: u128) -> String {
 pub(super) fn names(parts: &Parts) -> Result<Names, Plainly> {
     let mut names = Names::new();
     for path in parts.dependencies() {
-        symbols::rlib(path, &mut names).map_err(|error| Plainly::of_file(path, &error))?;
+        let take = |name: &[u8], seen| symbols::take(&mut names, name, seen);
+        symbols::rlib(path, take).map_err(|error| Plainly::of_file(path, &error))?;
     }
     if let Some(name) = ALLOCATOR.into_iter().find(|it| names.get(*it) == Some(&Seen::Defined)) {
         return Err(Plainly::always(format!("a dependency has a `{name}` of its own")));
@@ -85,10 +97,14 @@ pub(super) fn gathers(name: &str) -> String {
 }
 
 /// How the shared object of these is called: what it gives away is part of what it is.
-pub(super) fn name(set: &str, exports: &BTreeMap<String, bool>, shim: Option<&[u8]>) -> String {
+pub(super) fn name(set: &str, border: &Border<'_>, shim: Option<&[u8]>) -> String {
     let mut hash = Xxh3Default::new();
     hash.update(set.as_bytes());
-    for (name, hidden) in exports {
+    for name in border.allocator {
+        hash.update(name.as_bytes());
+        hash.update(&[0, 2]);
+    }
+    for (name, hidden) in border.exports {
         hash.update(name.as_bytes());
         hash.update(&[0, u8::from(*hidden)]);
     }
@@ -102,22 +118,23 @@ pub(super) fn make(
     parts: &Parts,
     folder: &Folder,
     path: &Path,
-    exports: &BTreeMap<String, bool>,
-    shim: Option<&Path>,
+    border: &Border<'_>,
 ) -> Result<Library, Plainly> {
+    let exports = border.exports;
     let failed = |error: &io::Error| Plainly::of_file(&folder.path, error);
     let making = tempfile::Builder::new().prefix("making-").tempdir_in(&folder.path);
     let making = making.map_err(|error| failed(&error))?;
     let script = making.path().join("exports");
     std::fs::write(&script, version_script(exports)).map_err(|error| failed(&error))?;
     let made = making.path().join("made.so");
-    let mut words = parts.shared(shim);
+    let mut words = parts.shared(border.shim);
     words.extend(["-shared".into(), "-o".into(), made.clone().into()]);
     words.extend(to_linker("-soname", path.file_name().unwrap_or_default()));
     words.extend(to_linker("--version-script", script.as_os_str()));
     // Nobody comes in between: what the dependencies call among themselves is found without a search.
     words.push("-Wl,-Bsymbolic".into());
-    words.extend(hidden(exports).map(|name| format!("-Wl,--defsym={WRAPPED}{name}={name}").into()));
+    words.extend(hidden(exports).map(|name| alias(name)));
+    words.extend(border.allocator.iter().map(|name| wrap(name)));
     linker(&words).map_err(|failed| failed.plainly("the dependencies alone do not link"))?;
     let mentions = mentions(&made).map_err(|error| failed(&error))?;
     let stamp = crate::build::stamp(&made).map_err(|error| failed(&error))?;
@@ -125,18 +142,30 @@ pub(super) fn make(
     Ok(Library { path: path.to_owned(), stamp, mentions })
 }
 
+/// The names by which the executable finds what is given away.
+pub(super) fn given(exports: &BTreeMap<String, bool>) -> impl Iterator<Item = String> {
+    exports.iter().map(|(name, hidden)| format!("{}{name}", if *hidden { WRAPPED } else { "" }))
+}
+
 /// What the linker is told when the executable is linked against the library.
-pub(super) fn words(
-    library: &Path,
-    output: &Path,
-    exports: &BTreeMap<String, bool>,
-) -> Vec<OsString> {
+pub(super) fn words(library: &Path, output: &Path, border: &Border<'_>) -> Vec<OsString> {
     let mut words = Vec::new();
     for folder in run_paths(library, output) {
         words.extend(to_linker("-rpath", folder.as_os_str()));
     }
-    words.extend(hidden(exports).map(|name| format!("-Wl,--wrap={name}").into()));
+    words.extend(hidden(border.exports).map(|name| wrap(name)));
+    words.extend(border.allocator.iter().map(|name| alias(name)));
     words
+}
+
+/// Has who wants this name look for another one, which [`alias`] gives to what is hidden: that no linker
+/// shows to the other side.
+fn wrap(name: &str) -> OsString {
+    format!("-Wl,--wrap={name}").into()
+}
+
+fn alias(name: &str) -> OsString {
+    format!("-Wl,--defsym={WRAPPED}{name}={name}").into()
 }
 
 /// Where the loader looks for it: from where cargo has the executable made, from where it puts it in the
@@ -169,10 +198,9 @@ fn hidden(exports: &BTreeMap<String, bool>) -> impl Iterator<Item = &String> {
 /// the process, loaded later perhaps, would find it in place of their own.
 fn version_script(exports: &BTreeMap<String, bool>) -> String {
     let mut script = "{ global: _R*; _ZN*17h????????????????E;\n".to_owned();
-    for (name, hidden) in exports {
-        let wrapped = if *hidden { WRAPPED } else { "" };
+    for name in given(exports) {
         // Writing to a string does not fail.
-        let _ = writeln!(script, "\"{wrapped}{name}\";");
+        let _ = writeln!(script, "\"{name}\";");
     }
     script + "local: *; };\n"
 }
@@ -218,19 +246,29 @@ mod tests {
             "{ global: _R*; _ZN*17h????????????????E;\n\"__wrap_ZSTD_end\";\n\"sqlite3_open\";\n\
              local: *; };\n"
         );
-        let words = words(Path::new("/l.so"), Path::new("/app"), &exports);
-        assert_eq!(words.last().and_then(|it| it.to_str()), Some("-Wl,--wrap=ZSTD_end"));
+        let allocator = ["__rust_alloc".to_owned()].into();
+        let border = Border { exports: &exports, allocator: &allocator, shim: None };
+        let words = words(Path::new("/l.so"), Path::new("/app"), &border);
+        assert_eq!(
+            words[words.len() - 2..],
+            ["-Wl,--wrap=ZSTD_end", "-Wl,--defsym=__wrap___rust_alloc=__rust_alloc"]
+        );
     }
 
     #[test]
     fn what_it_gives_away_and_the_shim_in_it_tell_it_from_others() {
-        let none = BTreeMap::new();
+        let (none, nobody) = (BTreeMap::new(), BTreeSet::new());
         let some = [("a".to_owned(), false)].into();
+        let own = ["b".to_owned()].into();
+        let name = |set, exports, allocator, content| {
+            name(set, &Border { exports, allocator, shim: None }, content)
+        };
         let names = [
-            name("1", &none, None),
-            name("2", &none, None),
-            name("1", &some, None),
-            name("1", &none, Some(b"shim")),
+            name("1", &none, &nobody, None),
+            name("2", &none, &nobody, None),
+            name("1", &some, &nobody, None),
+            name("1", &none, &own, None),
+            name("1", &none, &nobody, Some(b"shim")),
         ];
         for (at, one) in names.iter().enumerate() {
             assert!(names[at + 1..].iter().all(|other| other != one), "{names:?}");

@@ -6,7 +6,8 @@
 //! the linker, and reads what came of it ([`Record`]) when cargo is done. And our executable, called by
 //! rustc in the linker's place, is the *driver* ([`hidden`], `driver.rs`): it takes rustc's command line
 //! apart (`line.rs`), looks into objects for the names that cross the border (`symbols.rs`), makes the
-//! shared object where there is none (`library.rs`), and calls the real linker. Whatever goes wrong, it
+//! shared object where there is none (`library.rs`) and the little of it that the linker looks at
+//! (`face.rs`), and calls the real linker. Whatever goes wrong, it
 //! does the plain link with the very arguments that rustc gave, and the record says why.
 
 use std::ffi::OsString;
@@ -20,6 +21,8 @@ use crate::event::{Mentions, Stamp};
 
 #[cfg(target_os = "linux")]
 mod driver;
+#[cfg(target_os = "linux")]
+mod face;
 #[cfg(target_os = "linux")]
 mod folder;
 #[cfg(target_os = "linux")]

@@ -2,7 +2,7 @@
 //! from all others, which are called C's here: the shared object gives away all of the former, and of the
 //! latter only those that somebody outside names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -11,6 +11,8 @@ use object::elf::{FileHeader64, SHN_UNDEF, SHT_SYMTAB, STB_LOCAL, STV_HIDDEN, ST
 use object::endian::LittleEndian;
 use object::read::archive::ArchiveFile;
 use object::read::elf::{FileHeader, Sym};
+
+use super::face::{self, Hash};
 
 /// Where a name of C's comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,49 +28,47 @@ pub(super) enum Seen {
 /// The names of C's in some objects. One that several objects have counts as defined where any defines it.
 pub(super) type Names = BTreeMap<String, Seen>;
 
+/// The names in some objects.
+#[derive(Debug, Default)]
+pub(super) struct Symbols {
+    /// Of C's.
+    pub(super) names: Names,
+    /// Of Rust's: those that are wanted, and those that are defined.
+    pub(super) wanted: BTreeSet<Hash>,
+    pub(super) defined: BTreeSet<Hash>,
+}
+
 /// What is in one object file of the final crate.
 #[derive(Debug, Default)]
 pub(super) struct Object {
-    /// Its names of C's.
-    pub(super) names: Names,
-    /// What it is for allocation, where it has to do with that.
-    pub(super) shim: Option<Shim>,
-}
-
-/// The object that leads from the names that all code allocates by to the allocator. rustc makes one for
-/// each executable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shim {
-    /// To std's own allocator.
-    ToStd,
-    /// To one that a `#[global_allocator]` names.
-    ToOther,
+    pub(super) symbols: Symbols,
+    /// It is the *shim*, which leads from the names that all code allocates by to std's own allocator. rustc
+    /// makes one for each executable; with a `#[global_allocator]` it leads elsewhere, and is none here.
+    pub(super) is_shim: bool,
+    /// What it has, hidden, of the names that all code allocates by: where a `#[global_allocator]` is.
+    pub(super) allocator: BTreeSet<String>,
 }
 
 /// Reads an object file.
 pub(super) fn object(path: &Path) -> io::Result<Object> {
     let data = std::fs::read(path)?;
     let mut object = Object::default();
-    let (mut allocates, mut std, mut other) = (false, false, false);
+    let (mut allocates, mut to_std) = (false, false);
     each(&data, |name, seen| {
-        // `__rustc::__rust_alloc` or, before Rust 1.87, `__rust_alloc`; likewise the others.
+        // `__rustc::__rust_alloc` or, before Rust 1.87, `__rust_alloc`; likewise the other.
         allocates |= seen != Seen::Wanted && name.ends_with(b"__rust_alloc");
-        if seen == Seen::Wanted {
-            std |= name.ends_with(b"__rdl_alloc");
-            other |= name.ends_with(b"__rg_alloc");
+        to_std |= seen == Seen::Wanted && name.ends_with(b"__rdl_alloc");
+        if seen == Seen::Hidden && is_std_internal(name) {
+            object.allocator.extend(std::str::from_utf8(name).ok().map(ToOwned::to_owned));
         }
-        take(&mut object.names, name, seen);
+        object.symbols.take(name, seen);
     })?;
-    object.shim = match (allocates, std, other) {
-        (true, true, _) => Some(Shim::ToStd),
-        (true, false, true) => Some(Shim::ToOther),
-        _ => None,
-    };
+    object.is_shim = allocates && to_std;
     Ok(object)
 }
 
-/// Adds the names of all objects in an rlib.
-pub(super) fn rlib(path: &Path, names: &mut Names) -> io::Result<()> {
+/// Reads all objects in an rlib. Hands over each name, and whether rustc has made it.
+pub(super) fn rlib(path: &Path, mut take: impl FnMut(&[u8], Seen)) -> io::Result<()> {
     let data = std::fs::read(path)?;
     let archive = ArchiveFile::parse(data.as_slice()).map_err(io::Error::other)?;
     for member in archive.members() {
@@ -76,23 +76,59 @@ pub(super) fn rlib(path: &Path, names: &mut Names) -> io::Result<()> {
         let content = member.data(data.as_slice()).map_err(io::Error::other)?;
         // What rustc knows of the crate lies beside the objects.
         if content.starts_with(&object::elf::ELFMAG) && member.name() != b"lib.rmeta" {
-            each(content, |name, seen| take(names, name, seen))?;
+            each(content, &mut take)?;
         }
     }
     Ok(())
 }
 
-fn take(names: &mut Names, name: &[u8], seen: Seen) {
-    if is_rust(name) {
-        return;
+impl Symbols {
+    /// Takes in a name.
+    pub(super) fn take(&mut self, name: &[u8], seen: Seen) {
+        if !is_rust(name) {
+            take(&mut self.names, name, seen);
+        } else if seen == Seen::Wanted {
+            self.wanted.insert(face::hash(name));
+        } else {
+            self.defined.insert(face::hash(name));
+        }
     }
-    let Ok(name) = std::str::from_utf8(name) else { return };
-    match names.get_mut(name) {
-        None => drop(names.insert(name.to_owned(), seen)),
-        Some(before) if *before == Seen::Wanted => *before = seen,
-        // A definition for everybody counts for more than a hidden one.
-        Some(before) if seen == Seen::Defined => *before = seen,
-        Some(_) => {}
+
+    /// Takes in what another object has.
+    pub(super) fn add(&mut self, other: Self) {
+        for (name, seen) in other.names {
+            add(&mut self.names, name, seen);
+        }
+        self.wanted.extend(other.wanted);
+        self.defined.extend(other.defined);
+    }
+}
+
+/// Takes in a name of C's.
+pub(super) fn take(names: &mut Names, name: &[u8], seen: Seen) {
+    if !is_rust(name)
+        && let Ok(name) = std::str::from_utf8(name)
+    {
+        match names.get_mut(name) {
+            Some(before) => *before = before.or(seen),
+            None => drop(names.insert(name.to_owned(), seen)),
+        }
+    }
+}
+
+fn add(names: &mut Names, name: String, seen: Seen) {
+    let known = names.entry(name).or_insert(seen);
+    *known = known.or(seen);
+}
+
+impl Seen {
+    /// In one object so and in another so. A definition for everybody counts for more than a hidden one.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Defined, _) | (_, Self::Defined) => Self::Defined,
+            (Self::Hidden, _) | (_, Self::Hidden) => Self::Hidden,
+            (Self::Wanted, Self::Wanted) => Self::Wanted,
+        }
     }
 }
 
@@ -104,6 +140,11 @@ fn is_rust(name: &[u8]) -> bool {
             && name.len() > HASH
             && name.ends_with(b"E")
             && name[name.len() - HASH..].starts_with(b"17h"))
+}
+
+/// Whether it is one of the few names by which std reaches what an executable has: `__rustc::__rust_…`.
+fn is_std_internal(name: &[u8]) -> bool {
+    memmem::find(name, b"_7___rustc").is_some() || name.starts_with(b"__rust_")
 }
 
 /// Hands over each global name.
