@@ -111,7 +111,7 @@ fn remember(line: &Line, plainly: Plainly) {
     let _ = folder::leave(&line.record, &record);
     if plainly.always
         && let Ok(parts) = line.parts()
-        && let Ok(set) = library::set(&parts)
+        && let Ok(set) = library::set(&parts, &line.record)
     {
         let folder = Folder::of(&line.record, &set);
         let state = State { plain: Some(plainly.because), ..folder.state() };
@@ -136,7 +136,8 @@ struct Own {
 /// Links against the shared object.
 fn once(line: &Line) -> Result<(), Plainly> {
     let parts = line.parts().map_err(Plainly::now)?;
-    let set = library::set(&parts).map_err(|error| Plainly::now(error.to_string()))?;
+    let set =
+        library::set(&parts, &line.record).map_err(|error| Plainly::now(error.to_string()))?;
     let folder = Folder::of(&line.record, &set);
     let mut state = folder.state();
     if let Some(because) = state.plain {
@@ -144,8 +145,8 @@ fn once(line: &Line) -> Result<(), Plainly> {
         return Err(Plainly::now(because));
     }
     let before = state.clone();
-    std::fs::create_dir_all(&folder.path)
-        .map_err(|error| Plainly::of_file(&folder.path, &error))?;
+    let made = std::fs::create_dir_all(&folder.path);
+    made.map_err(|error| Plainly::of_file(&folder.path, &error))?;
     let mut own = own(&parts, &mut state)?;
     resolve(&parts, &own, &mut state)?;
     let library = library(&parts, &folder, &set, &own, &mut state)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::{MMapPath, all_processes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::face::{self, Hash};
@@ -56,12 +57,15 @@ pub(super) struct Local {
     pub(super) rust: Vec<Hash>,
 }
 
-/// The folder, for one set of dependencies.
+/// The folder, for one executable and one set of dependencies.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
     state: PathBuf,
 }
+
+/// In front of the folder of who is making a shared object, and of its process id.
+const MAKING: &str = "making-";
 
 impl Face {
     pub(super) fn path(&self) -> &Path {
@@ -75,6 +79,20 @@ impl Folder {
         let path = record.parent().unwrap_or(Path::new(".")).to_owned();
         let state = path.join(format!("set-{set}.json"));
         Self { path, state }
+    }
+
+    /// A folder to make a shared object in, which goes with its owner. What others have left that were
+    /// killed goes now.
+    pub(super) fn making(&self) -> io::Result<TempDir> {
+        for entry in fs::read_dir(&self.path)?.flatten() {
+            let name = entry.file_name();
+            let maker = name.to_str().and_then(|name| name.strip_prefix(MAKING)?.split('-').next());
+            if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let prefix = format!("{MAKING}{}-", std::process::id());
+        tempfile::Builder::new().prefix(&prefix).tempdir_in(&self.path)
     }
 
     /// What is known. Nothing where it cannot be read: then it is found out again.

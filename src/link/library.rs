@@ -15,8 +15,8 @@ use super::line::{Parts, Word};
 use super::symbols::{self, Names, Seen};
 use crate::event::Mentions;
 
-/// Counts up when what is made of the same words becomes another.
-const VERSION: u8 = 1;
+/// Another version of ours may make something else of the same words.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Who defines one of these allocates for the whole process, the C library included.
 const ALLOCATOR: [&str; 7] =
@@ -37,14 +37,16 @@ pub(super) struct Border<'a> {
     pub(super) shim: Option<&'a Path>,
 }
 
-/// Tells this set of dependencies from others: by paths, sizes and times, and by the words around them.
-pub(super) fn set(parts: &Parts) -> io::Result<String> {
+/// Tells this set of dependencies from others: by paths, sizes and times, by the words around them, and by
+/// whose they are (`record`): two executables do not get in each other's way.
+pub(super) fn set(parts: &Parts, record: &Path) -> io::Result<String> {
     let mut hash = Xxh3Default::new();
-    hash.update(&[VERSION]);
+    hash.update(VERSION.as_bytes());
     let mut add = |bytes: &[u8]| {
         hash.update(&bytes.len().to_le_bytes());
         hash.update(bytes);
     };
+    add(record.file_name().unwrap_or_default().as_encoded_bytes());
     for word in &parts.words {
         match word {
             Word::Dependency(path) => {
@@ -122,8 +124,7 @@ pub(super) fn make(
 ) -> Result<Library, Plainly> {
     let exports = border.exports;
     let failed = |error: &io::Error| Plainly::of_file(&folder.path, error);
-    let making = tempfile::Builder::new().prefix("making-").tempdir_in(&folder.path);
-    let making = making.map_err(|error| failed(&error))?;
+    let making = folder.making().map_err(|error| failed(&error))?;
     let script = making.path().join("exports");
     std::fs::write(&script, version_script(exports)).map_err(|error| failed(&error))?;
     let made = making.path().join("made.so");

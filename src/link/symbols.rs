@@ -180,3 +180,38 @@ fn each(data: &[u8], mut take: impl FnMut(&[u8], Seen)) -> io::Result<()> {
 pub(super) fn has(data: &[u8], text: &str) -> bool {
     memmem::find(data, text.as_bytes()).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rusts_are_told_from_those_of_c_and_of_cpp() {
+        for name in ["_RNvCs1_7___rustc12___rust_alloc", "_ZN4core3fmt5Write17h0123456789abcdefE"] {
+            assert!(is_rust(name.as_bytes()), "{name}");
+        }
+        for name in ["sqlite3_open", "_ZN7rocksdb2DB4OpenE", "_ZNSt6vectorIiE17hereE", "_start"] {
+            assert!(!is_rust(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn who_defines_a_name_counts_for_more_than_who_wants_it() {
+        let mut symbols = Symbols::default();
+        for seen in [Seen::Wanted, Seen::Hidden, Seen::Wanted] {
+            symbols.take(b"inflate", seen);
+        }
+        assert_eq!(symbols.names["inflate"], Seen::Hidden);
+        let mut others = Symbols::default();
+        others.take(b"inflate", Seen::Defined);
+        symbols.add(others);
+        assert_eq!(symbols.names["inflate"], Seen::Defined);
+    }
+
+    #[test]
+    fn the_names_by_which_std_is_reached_are_known() {
+        assert!(is_std_internal(b"_RNvCsfLfy6EI15iL_7___rustc12___rust_alloc"));
+        assert!(is_std_internal(b"__rust_dealloc"));
+        assert!(!is_std_internal(b"_RNvCs1_3app4main"));
+    }
+}
