@@ -215,8 +215,8 @@ fn diesel_is_the_same_linked_once() {
 
 #[test]
 fn reqwest_over_rustls_is_the_same_linked_once() {
-    let tls = "Some(TLSv1_3) Some(TLS13_";
-    let routes = &[("/", tls), ("/redirect", tls), ("/untrusted", "UnknownIssuer")];
+    const TLS: &str = "Some(TLSv1_3) Some(TLS13_";
+    let routes = &[("/", TLS), ("/redirect", TLS), ("/untrusted", "UnknownIssuer")];
     Server::new("on-reqwest-rustls", routes).is_the_same_linked_once();
 }
 
@@ -224,8 +224,8 @@ fn reqwest_over_rustls_is_the_same_linked_once() {
 fn reqwest_over_the_systems_tls_is_the_same_linked_once() {
     let pkg_config = Command::new("pkg-config").args(["--exists", "openssl"]).status();
     if needs("the headers of OpenSSL, by pkg-config", pkg_config.is_ok_and(|it| it.success())) {
-        let tls = "over the system's TLS";
-        let routes = &[("/", tls), ("/redirect", tls), ("/untrusted", "certificate verify failed")];
+        const TLS: &str = "over the system's TLS";
+        let routes = &[("/", TLS), ("/redirect", TLS), ("/untrusted", "certificate verify failed")];
         Server::new("on-reqwest-native-tls", routes).is_the_same_linked_once();
     }
 }
