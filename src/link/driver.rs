@@ -133,6 +133,13 @@ struct Own {
     allocator: BTreeSet<String>,
 }
 
+impl Own {
+    fn border<'a>(&'a self, exports: &'a BTreeSet<String>) -> Border<'a> {
+        let Self { allocator, shim, shims, .. } = self;
+        Border { exports, allocator, shim: shim.as_deref(), shims }
+    }
+}
+
 /// Links against the shared object.
 fn once(line: &Line) -> Result<(), Plainly> {
     let parts = line.parts().map_err(Plainly::now)?;
@@ -151,12 +158,12 @@ fn once(line: &Line) -> Result<(), Plainly> {
     resolve(&parts, &own, &mut state)?;
     let library = library(&parts, &folder, &set, &own, &mut state)?;
     let mut wanted = std::mem::take(&mut own.rust);
-    wanted.extend(library::given(&state.exports).map(|name| face::hash(name.as_bytes())));
+    wanted.extend(own.border(&state.exports).given().map(|name| face::hash(name.as_bytes())));
     // Where there is none, the linker looks at all of it.
     state.face = folder.face(&library.path, wanted, state.face.take()).ok();
     let looked_at = state.face.as_ref().map_or(library.path.as_path(), Face::path);
     let mut words = parts.executable(looked_at, own.shim.as_deref());
-    let border = Border { exports: &state.exports, allocator: &own.allocator, shim: None };
+    let border = own.border(&state.exports);
     words.extend(library::words(&library.path, &parts.output, &border));
     linker(&words).map_err(|failed| failed.plainly("the executable does not link"))?;
     let executable = parts.output;
@@ -205,6 +212,10 @@ fn own(parts: &Parts, state: &mut State) -> Result<Own, Plainly> {
         local.insert(path.to_owned(), read);
     }
     state.local = local;
+    for path in parts.archives().map_err(Plainly::now)? {
+        let read = symbols::rlib(&path, |name, seen| symbols.take(name, seen));
+        read.map_err(|error| Plainly::of_file(&path, &error))?;
+    }
     for (name, seen) in symbols.names {
         let names = if seen == Seen::Wanted { &mut own.wanted } else { &mut own.defined };
         names.insert(name);
@@ -229,25 +240,25 @@ fn read_local(path: &Path, stamp: crate::event::Stamp) -> io::Result<Local> {
 
 /// Which of the names the dependencies have. Reads them only where one is new.
 fn resolve(parts: &Parts, own: &Own, state: &mut State) -> Result<(), Plainly> {
-    let is_known =
-        |name: &&String| state.exports.contains_key(*name) || state.elsewhere.contains(*name);
+    let is_known = |name: &&String| {
+        [&state.exports, &state.twice, &state.elsewhere].iter().any(|it| it.contains(*name))
+    };
     if state.library.is_none() || !own.wanted.iter().chain(&own.defined).all(|it| is_known(&it)) {
         let names = library::names(parts)?;
         for name in own.wanted.iter().chain(&own.defined) {
             match names.get(name) {
-                Some(Seen::Defined) => drop(state.exports.insert(name.clone(), false)),
-                Some(Seen::Hidden) if own.wanted.contains(name) => {
-                    state.exports.insert(name.clone(), true);
+                Some(Seen::Defined | Seen::Hidden) if own.wanted.contains(name) => {
+                    state.exports.insert(name.clone());
                 }
+                Some(Seen::Defined) => drop(state.twice.insert(name.clone())),
                 Some(Seen::Wanted | Seen::Hidden) | None => {
                     state.elsewhere.insert(name.clone());
                 }
             }
         }
     }
-    // Before Rust 1.87 these are C's.
-    state.exports.extend(own.shims.iter().map(|name| (name.clone(), false)));
-    match own.defined.iter().find(|name| state.exports.contains_key(*name)) {
+    let has = |name: &&String| state.exports.contains(*name) || state.twice.contains(*name);
+    match own.defined.iter().find(has) {
         Some(name) => Err(Plainly::now(format!("your code and a dependency both have a `{name}`"))),
         None => Ok(()),
     }
@@ -261,10 +272,9 @@ fn library(
     own: &Own,
     state: &mut State,
 ) -> Result<Library, Plainly> {
-    let shim = own.shim.as_deref();
-    let content = shim.map(std::fs::read).transpose();
+    let content = own.shim.as_deref().map(std::fs::read).transpose();
     let content = content.map_err(|error| Plainly::now(error.to_string()))?;
-    let border = Border { exports: &state.exports, allocator: &own.allocator, shim };
+    let border = own.border(&state.exports);
     let path = folder.library(&library::name(set, &border, content.as_deref()));
     if let Some(library) = &state.library
         && library.path == path

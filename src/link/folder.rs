@@ -29,8 +29,10 @@ pub(super) struct State {
     pub(super) library: Option<Library>,
     /// What the linker looks at in its place.
     pub(super) face: Option<Face>,
-    /// What it gives away of C's names, and whether it is hidden in its object.
-    pub(super) exports: BTreeMap<String, bool>,
+    /// What it gives away of C's names.
+    pub(super) exports: BTreeSet<String>,
+    /// What it has of C's names and the user's side has as well.
+    pub(super) twice: BTreeSet<String>,
     /// What was asked for and is not in it.
     pub(super) elsewhere: BTreeSet<String>,
     /// What the user's own crates have of C's names: wanted and defined ones.

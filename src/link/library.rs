@@ -1,6 +1,6 @@
 //! The shared object of the dependencies: what tells one set of them from another, and how it is made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io;
@@ -23,18 +23,30 @@ const ALLOCATOR: [&str; 7] =
     ["malloc", "free", "calloc", "realloc", "aligned_alloc", "memalign", "posix_memalign"];
 /// The linker makes these names where a section begins and ends: it would do so on both sides.
 const SECTIONS: [&str; 2] = ["__start_", "__stop_"];
-/// What the linker puts in front of a name that it is told to `--wrap`.
+/// What the linker puts in front of a name that it is told to `--wrap`. Under such names what is C's goes from
+/// one side to the other: what is hidden in its object is shown to nobody under its own name, and what is not
+/// would be found, in place of their own, by libraries that are loaded later.
 const WRAPPED: &str = "__wrap_";
 
 /// What goes from one side to the other, apart from the names of Rust's that the dependencies have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Border<'a> {
-    /// What the dependencies give away of C's names, and whether it is hidden in its object.
-    pub(super) exports: &'a BTreeMap<String, bool>,
+    /// What the dependencies give away of C's names.
+    pub(super) exports: &'a BTreeSet<String>,
     /// What they want of the user's allocator, and what is hidden there.
     pub(super) allocator: &'a BTreeSet<String>,
     /// An object of the user's that lies with them.
     pub(super) shim: Option<&'a Path>,
+    /// What that has of C's names: before Rust 1.87, the allocator's.
+    pub(super) shims: &'a BTreeSet<String>,
+}
+
+impl Border<'_> {
+    /// The names by which the executable finds what is C's.
+    pub(super) fn given(&self) -> impl Iterator<Item = String> {
+        let wrapped = self.exports.iter().map(|name| format!("{WRAPPED}{name}"));
+        wrapped.chain(self.shims.iter().cloned())
+    }
 }
 
 /// Tells this set of dependencies from others: by paths, sizes and times, by the words around them, and by
@@ -106,9 +118,9 @@ pub(super) fn name(set: &str, border: &Border<'_>, shim: Option<&[u8]>) -> Strin
         hash.update(name.as_bytes());
         hash.update(&[0, 2]);
     }
-    for (name, hidden) in border.exports {
+    for name in border.given() {
         hash.update(name.as_bytes());
-        hash.update(&[0, u8::from(*hidden)]);
+        hash.update(&[0]);
     }
     hash.update(shim.unwrap_or_default());
     short(hash.digest128())
@@ -122,11 +134,10 @@ pub(super) fn make(
     path: &Path,
     border: &Border<'_>,
 ) -> Result<Library, Plainly> {
-    let exports = border.exports;
     let failed = |error: &io::Error| Plainly::of_file(&folder.path, error);
     let making = folder.making().map_err(|error| failed(&error))?;
     let script = making.path().join("exports");
-    std::fs::write(&script, version_script(exports)).map_err(|error| failed(&error))?;
+    std::fs::write(&script, version_script(border)).map_err(|error| failed(&error))?;
     let made = making.path().join("made.so");
     let mut words = parts.shared(border.shim);
     words.extend(["-shared".into(), "-o".into(), made.clone().into()]);
@@ -134,7 +145,7 @@ pub(super) fn make(
     words.extend(to_linker("--version-script", script.as_os_str()));
     // Nobody comes in between: what the dependencies call among themselves is found without a search.
     words.push("-Wl,-Bsymbolic".into());
-    words.extend(hidden(exports).map(|name| alias(name)));
+    words.extend(border.exports.iter().map(|name| alias(name)));
     words.extend(border.allocator.iter().map(|name| wrap(name)));
     linker(&words).map_err(|failed| failed.plainly("the dependencies alone do not link"))?;
     let mentions = mentions(&made).map_err(|error| failed(&error))?;
@@ -143,30 +154,25 @@ pub(super) fn make(
     Ok(Library { path: path.to_owned(), stamp, mentions })
 }
 
-/// The names by which the executable finds what is given away.
-pub(super) fn given(exports: &BTreeMap<String, bool>) -> impl Iterator<Item = String> {
-    exports.iter().map(|(name, hidden)| format!("{}{name}", if *hidden { WRAPPED } else { "" }))
-}
-
 /// What the linker is told when the executable is linked against the library.
 pub(super) fn words(library: &Path, output: &Path, border: &Border<'_>) -> Vec<OsString> {
     let mut words = Vec::new();
     for folder in run_paths(library, output) {
         words.extend(to_linker("-rpath", folder.as_os_str()));
     }
-    words.extend(hidden(border.exports).map(|name| wrap(name)));
+    words.extend(border.exports.iter().map(|name| wrap(name)));
     words.extend(border.allocator.iter().map(|name| alias(name)));
     words
 }
 
-/// Has who wants this name look for another one, which [`alias`] gives to what is hidden: that no linker
-/// shows to the other side.
+/// Has who wants this name look for another one, which [`alias`] gives to it.
 fn wrap(name: &str) -> OsString {
     format!("-Wl,--wrap={name}").into()
 }
 
+/// As a sum it has no type, and backtraces go on to call it by its own name.
 fn alias(name: &str) -> OsString {
-    format!("-Wl,--defsym={WRAPPED}{name}={name}").into()
+    format!("-Wl,--defsym={WRAPPED}{name}={name}+0").into()
 }
 
 /// Where the loader looks for it: from where cargo has the executable made, from where it puts it in the
@@ -191,15 +197,11 @@ fn to_linker(option: &str, value: &OsStr) -> [OsString; 4] {
     ["-Xlinker".into(), option.into(), "-Xlinker".into(), value.to_owned()]
 }
 
-fn hidden(exports: &BTreeMap<String, bool>) -> impl Iterator<Item = &String> {
-    exports.iter().filter_map(|(name, hidden)| hidden.then_some(name))
-}
-
 /// All that is Rust's, and what is named of C's. What nobody names stays inside: else other libraries of
 /// the process, loaded later perhaps, would find it in place of their own.
-fn version_script(exports: &BTreeMap<String, bool>) -> String {
+fn version_script(border: &Border<'_>) -> String {
     let mut script = "{ global: _R*; _ZN*17h????????????????E;\n".to_owned();
-    for name in given(exports) {
+    for name in border.given() {
         // Writing to a string does not fail.
         let _ = writeln!(script, "\"{name}\";");
     }
@@ -240,36 +242,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_of_cs_is_given_away_and_what_is_hidden_under_another_name() {
-        let exports = [("ZSTD_end".to_owned(), true), ("sqlite3_open".to_owned(), false)].into();
+    fn what_is_cs_goes_over_under_another_name() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let (exports, allocator) = (names(&["sqlite3_open"]), names(&["__rust_alloc"]));
+        let shims = names(&["__rust_realloc"]);
+        let border = Border { exports: &exports, allocator: &allocator, shim: None, shims: &shims };
         assert_eq!(
-            version_script(&exports),
-            "{ global: _R*; _ZN*17h????????????????E;\n\"__wrap_ZSTD_end\";\n\"sqlite3_open\";\n\
-             local: *; };\n"
+            version_script(&border),
+            "{ global: _R*; _ZN*17h????????????????E;\n\"__wrap_sqlite3_open\";\n\
+             \"__rust_realloc\";\nlocal: *; };\n"
         );
-        let allocator = ["__rust_alloc".to_owned()].into();
-        let border = Border { exports: &exports, allocator: &allocator, shim: None };
         let words = words(Path::new("/l.so"), Path::new("/app"), &border);
         assert_eq!(
             words[words.len() - 2..],
-            ["-Wl,--wrap=ZSTD_end", "-Wl,--defsym=__wrap___rust_alloc=__rust_alloc"]
+            ["-Wl,--wrap=sqlite3_open", "-Wl,--defsym=__wrap___rust_alloc=__rust_alloc+0"]
         );
     }
 
     #[test]
     fn what_it_gives_away_and_the_shim_in_it_tell_it_from_others() {
-        let (none, nobody) = (BTreeMap::new(), BTreeSet::new());
-        let some = [("a".to_owned(), false)].into();
-        let own = ["b".to_owned()].into();
+        let nobody = BTreeSet::new();
+        let some = ["a".to_owned()].into();
         let name = |set, exports, allocator, content| {
-            name(set, &Border { exports, allocator, shim: None }, content)
+            name(set, &Border { exports, allocator, shim: None, shims: &nobody }, content)
         };
         let names = [
-            name("1", &none, &nobody, None),
-            name("2", &none, &nobody, None),
+            name("1", &nobody, &nobody, None),
+            name("2", &nobody, &nobody, None),
             name("1", &some, &nobody, None),
-            name("1", &none, &own, None),
-            name("1", &none, &nobody, Some(b"shim")),
+            name("1", &nobody, &some, None),
+            name("1", &nobody, &nobody, Some(b"shim")),
         ];
         for (at, one) in names.iter().enumerate() {
             assert!(names[at + 1..].iter().all(|other| other != one), "{names:?}");

@@ -27,6 +27,8 @@ pub(super) struct Parts {
     pub(super) words: Vec<Word>,
     /// The executable.
     pub(super) output: PathBuf,
+    /// Where libraries are looked for.
+    folders: Vec<PathBuf>,
 }
 
 /// A word or two.
@@ -65,6 +67,7 @@ const KNOWN: [&str; 12] = [
 ];
 /// The linker for which all of this is known to hold: rustc's own.
 const LLD: &str = "-fuse-ld=lld";
+const PIE: &str = "-pie";
 const SHARED: &str = "-Wl,-Bdynamic";
 const ARCHIVES: &str = "-Wl,-Bstatic";
 
@@ -117,6 +120,7 @@ impl Line {
                 "-L" => {
                     let folder = words.next().ok_or("a folder has no name")?;
                     parts.words.push(passing(word));
+                    parts.folders.push(folder.into());
                     if folder.as_bytes().ends_with(b"/raw-dylibs") {
                         passing(folder)
                     } else {
@@ -124,7 +128,7 @@ impl Line {
                     }
                 }
                 "-Wl,--gc-sections" => continue,
-                "-pie" => Word::Executable(word.clone()),
+                PIE => Word::Executable(word.clone()),
                 SHARED | ARCHIVES => {
                     shared = text == SHARED;
                     Word::Shared(shared)
@@ -199,6 +203,30 @@ impl Parts {
             Word::Dependency(path) => Some(path.as_path()),
             _ => None,
         })
+    }
+
+    /// The archives of the user's, where the linker finds them.
+    ///
+    /// # Errors
+    ///
+    /// One is nowhere, in words that stand behind «because».
+    pub(super) fn archives(&self) -> Result<Vec<PathBuf>, String> {
+        let words = self.words.iter().filter_map(|word| match word {
+            Word::Executable(word) => word.to_str(),
+            _ => None,
+        });
+        let folders: Vec<&Path> = self.folders.iter().map(PathBuf::as_path).collect();
+        words
+            .filter(|word| *word != PIE)
+            .map(|word| match word.strip_prefix("-l") {
+                None => Ok(PathBuf::from(word)),
+                Some(name) => {
+                    let file = format!("lib{name}.a");
+                    let found = folders.iter().map(|it| it.join(&file)).find(|it| it.exists());
+                    found.ok_or_else(|| format!("the archive {file} is in no folder that is named"))
+                }
+            })
+            .collect()
     }
 
     /// The words for the shared object, `shim` among its objects.

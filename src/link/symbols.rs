@@ -67,7 +67,7 @@ pub(super) fn object(path: &Path) -> io::Result<Object> {
     Ok(object)
 }
 
-/// Reads all objects in an rlib. Hands over each name, and whether rustc has made it.
+/// Reads all objects in an rlib, or in an archive of C's. Hands over each name, and whether rustc has made it.
 pub(super) fn rlib(path: &Path, mut take: impl FnMut(&[u8], Seen)) -> io::Result<()> {
     let data = std::fs::read(path)?;
     let archive = ArchiveFile::parse(data.as_slice()).map_err(io::Error::other)?;
