@@ -265,6 +265,9 @@ fn a_full_disk_is_a_reason_only_as_long_as_it_is_full() {
     run.wait();
 }
 
+/// Something that is done to a file.
+type Harm = fn(&Path);
+
 #[test]
 fn a_shared_object_that_is_gone_or_cut_short_is_made_again() {
     let project = server(1);
@@ -276,7 +279,6 @@ fn a_shared_object_that_is_gone_or_cut_short_is_made_again() {
     run.signal("INT");
     run.wait();
 
-    type Harm = fn(&Path);
     let harms: [Harm; 2] = [
         |path| fs::remove_file(path).expect("it is there"),
         |path| {
@@ -358,19 +360,20 @@ fn two_servers_of_one_workspace_have_two_shared_objects() {
 
 /// The command line by which rustc calls the driver, its objects kept.
 fn line_of_rustc(project: &Project) -> Vec<String> {
-    let link = format!("--stario-record={}", project.path("target/stario-link/app.json").display());
+    let record =
+        format!("--stario-record={}", project.path("target/stario-link/app.json").display());
     let output = Command::new("cargo")
         .args(["rustc", "--quiet", "--", "-C", "save-temps", "--print", "link-args"])
-        .args(["-C", &format!("linker={TOOL}"), "-C", &format!("link-arg={link}")])
+        .args(["-C", &format!("linker={TOOL}"), "-C", &format!("link-arg={record}")])
         .args(["-C", "link-arg=--stario-local="])
         .current_dir(&project.root)
         .output()
         .expect("cargo");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).expect("UTF-8");
-    let line = said.lines().find(|line| line.contains("--stario-record=")).expect("the line");
+    let called = said.lines().find(|it| it.contains("--stario-record=")).expect("the line");
     // `LC_ALL="C" PATH="…" VSLANG="1033" "linker" "word" …`
-    let words = line.split('"').skip(1).step_by(2).map(ToOwned::to_owned);
+    let words = called.split('"').skip(1).step_by(2).map(ToOwned::to_owned);
     words.skip_while(|word| word != TOOL).skip(1).collect()
 }
 
@@ -445,6 +448,9 @@ fn what_the_user_has_not_defined_is_the_users_mistake_and_not_remembered() {
     one_shared_object(&project);
 }
 
+/// What is done to a project, arguments and variables for the tool, and why it is linked in whole then.
+type Case<'a> = (&'a dyn Fn(&Project), &'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn it_is_linked_in_whole_where_that_is_asked_for_or_the_other_is_not_known_to_hold() {
     const ENDS: &str = "fn main() {\n    itoa::Buffer::new().format(1);\n}\n";
@@ -483,8 +489,7 @@ fn it_is_linked_in_whole_where_that_is_asked_for_or_the_other_is_not_known_to_ho
         project.edit("Cargo.toml", "itoa = \"1\"", "");
         project.write("src/main.rs", "fn main() {}\n");
     };
-    type Prepare<'a> = &'a dyn Fn(&Project);
-    let cases: [(Prepare<'_>, &[&str], &[(&str, &str)], &str); 8] = [
+    let cases: [Case<'_>; 8] = [
         (&nothing, &["--profile", "dev"], &[], "the profile is `dev`, not ours"),
         (
             &adds("[profile.dev]\npanic = \"abort\"\n"),
