@@ -1,6 +1,6 @@
 //! Links the dependencies once: those that are not the user's own become one shared object, and what
 //! every edit links is the user's objects against it. In a server of a few hundred crates the linker takes
-//! a third of the time between a save and the new executable; this leaves a fifth of that third.
+//! a third of the time between a save and the new executable; this leaves an eighth of that.
 //!
 //! Two sides meet here. The tool calls cargo with [`Once::rustc_args`], which name our own executable as
 //! the linker, and reads what came of it ([`Record`]) when cargo is done. And our executable, called by
